@@ -1,0 +1,17 @@
+//! Kubernetes objects as values: what they are called, how they are stored, changed, checked and shown.
+//!
+//! Everything here is a pure function of its arguments: no async, no clock, no I/O. The wall clock, uids and random
+//! suffixes come in from the caller, so that a decision made here can be replayed.
+
+pub mod error;
+pub mod fields;
+pub mod key;
+pub mod kind;
+pub mod object;
+pub mod status;
+
+pub use error::Error;
+pub use key::{Key, Resource};
+pub use kind::Kind;
+pub use object::{Face, Object, Owner};
+pub use status::{Cause, Status};
