@@ -44,6 +44,8 @@ pub struct Field {
     pub default: Option<&'static str>,
     /// Whether the field is neither optional nor left out of JSON when empty.
     pub required: bool,
+    /// Whether a scalar's zero value differs from its absence (a pointer upstream), so that it is kept.
+    pub pointer: bool,
 }
 
 /// How many values a field holds.
@@ -174,9 +176,9 @@ static TABLE: LazyLock<HashMap<&'static str, Message>> = LazyLock::new(|| {
 });
 
 /// Reads one row: message, number, JSON name, inline, label, type, list type, list map keys, map or struct type, patch
-/// strategy, patch merge key, default, required.
+/// strategy, patch merge key, default, required, pointer.
 fn field(columns: &[&'static str]) -> Option<Field> {
-    let &[_, number, json, inline, label, ty, list, keys, structure, strategy, merge_key, default, required] = columns
+    let &[_, number, json, inline, label, ty, list, keys, structure, strategy, merge_key, default, required, pointer] = columns
     else {
         return None;
     };
@@ -207,6 +209,7 @@ fn field(columns: &[&'static str]) -> Option<Field> {
         patch_merge_key: some(merge_key),
         default: some(default),
         required: required == "required",
+        pointer: pointer == "pointer",
     })
 }
 
@@ -249,7 +252,7 @@ mod tests {
                 if let Type::Message(name) = field.ty {
                     assert!(super::message(name).is_some(), "{}.{} is a {name}", message.name, field.json);
                 }
-                assert!(field.inline != field.json.is_empty() || field.inline, "{} {}", message.name, field.number);
+                assert_eq!(field.inline, field.json.is_empty(), "{} {}", message.name, field.number);
                 assert!((field.list == ListType::Map) == !field.map_keys.is_empty(), "{}.{}", message.name, field.json);
             }
         }

@@ -3,12 +3,19 @@
 //! Everything here is a pure function of its arguments: no async, no clock, no I/O. The wall clock, uids and random
 //! suffixes come in from the caller, so that a decision made here can be replayed.
 
+pub mod canonical;
 pub mod error;
 pub mod fields;
+pub mod fields_v1;
 pub mod key;
 pub mod kind;
+pub mod managed;
 pub mod object;
+pub mod patch;
+pub mod quantity;
 pub mod status;
+pub mod time;
+pub mod typed;
 
 pub use error::Error;
 pub use key::{Key, Resource};
