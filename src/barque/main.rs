@@ -1,0 +1,2 @@
+//! barque
+fn main() {}
