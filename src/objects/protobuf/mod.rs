@@ -1,0 +1,530 @@
+//! Kubernetes objects in protobuf, as typed Go clients send them, read into JSON values by the field table.
+//!
+//! A body is the four bytes `k8s\0` and an envelope (upstream's `runtime.Unknown`) that names the kind and holds the
+//! object's message. Answers stay JSON: there is no encoder.
+//!
+//! **Zero values.** Upstream's encoder writes every field that is no pointer, zero or not, and leaves nil pointers out; its
+//! JSON leaves the zero values of most plain fields out again. So a zero scalar on the wire is kept where JSON would show
+//! it: the field is required, or it is a pointer in upstream's types ([`OPTIONAL_ZEROS`] lists those, as the table does not
+//! tell). Lists, maps and messages are kept as they come; an empty message is `{}`, as upstream's JSON has it.
+
+mod wire;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value};
+
+use crate::fields::{self, Field, Label, Message, Type};
+use crate::{Status, kind, time};
+use wire::{Fault, Raw, Reader};
+
+/// First bytes of a body.
+pub const MAGIC: &[u8] = b"k8s\0";
+
+/// Largest body; upstream refuses larger requests before decoding.
+pub const BYTES_MAX: usize = 3 * 1024 * 1024;
+
+/// How deep messages may nest; no served kind reaches half of it.
+const DEPTH_MAX: usize = 64;
+
+/// Most values in one object: an element costs two bytes on the wire, but a value here.
+const VALUES_MAX: usize = 400_000;
+
+/// Fields of message and JSON name whose zero says something: pointers in upstream's Go types.
+const OPTIONAL_ZEROS: &[(&str, &[&str])] = &[
+    ("AppArmorProfile", &["localhostProfile"]),
+    ("AzureDiskVolumeSource", &["cachingMode", "fsType", "readOnly", "kind"]),
+    ("BoundObjectReference", &[]),
+    ("CSIVolumeSource", &["readOnly", "fsType"]),
+    ("ClusterTrustBundleProjection", &["name", "signerName", "optional", "user"]),
+    ("ConfigMap", &["immutable"]),
+    ("ConfigMapEnvSource", &["optional"]),
+    ("ConfigMapKeySelector", &["optional"]),
+    ("ConfigMapProjection", &["optional"]),
+    ("ConfigMapVolumeSource", &["defaultMode", "optional", "defaultUser"]),
+    ("Container", &["restartPolicy"]),
+    ("ContainerStatus", &["started", "stopSignal"]),
+    (
+        "DeleteOptions",
+        &[
+            "gracePeriodSeconds",
+            "orphanDependents",
+            "propagationPolicy",
+            "ignoreStoreReadErrorWithClusterBreakingPotential",
+        ],
+    ),
+    ("DeploymentSpec", &["replicas", "revisionHistoryLimit", "progressDeadlineSeconds"]),
+    ("DeploymentStatus", &["collisionCount", "terminatingReplicas"]),
+    ("DownwardAPIVolumeFile", &["mode", "user"]),
+    ("DownwardAPIVolumeSource", &["defaultMode", "defaultUser"]),
+    ("EmptyDirVolumeSource", &["mode"]),
+    ("EphemeralContainerCommon", &["restartPolicy"]),
+    ("FCVolumeSource", &["lun"]),
+    ("FileKeySelector", &["optional"]),
+    ("GRPCAction", &["service"]),
+    ("HostPathVolumeSource", &["type"]),
+    ("ISCSIVolumeSource", &["initiatorName"]),
+    ("KeyToPath", &["mode", "user"]),
+    ("LeaseSpec", &["holderIdentity", "leaseDurationSeconds", "leaseTransitions", "strategy", "preferredHolder"]),
+    ("Lifecycle", &["stopSignal"]),
+    ("ListMeta", &["remainingItemCount"]),
+    ("ListOptions", &["timeoutSeconds", "sendInitialEvents"]),
+    ("NodeFeatures", &["supplementalGroupsPolicy"]),
+    ("NodeRuntimeHandlerFeatures", &["recursiveReadOnlyMounts", "userNamespaces"]),
+    ("NodeSwapStatus", &["capacity"]),
+    ("ObjectMeta", &["deletionGracePeriodSeconds"]),
+    ("OwnerReference", &["controller", "blockOwnerDeletion"]),
+    ("PatchOptions", &["force"]),
+    ("PersistentVolumeClaimSpec", &["storageClassName", "volumeMode", "volumeAttributesClassName"]),
+    ("PodCertificateProjection", &["maxExpirationSeconds", "user"]),
+    ("PodDNSConfigOption", &["value"]),
+    ("PodLogOptions", &["sinceSeconds", "tailLines", "limitBytes", "stream"]),
+    ("PodResourceClaim", &["resourceClaimName", "resourceClaimTemplateName"]),
+    ("PodResourceClaimStatus", &["resourceClaimName"]),
+    ("PodSchedulingGroup", &["podGroupName"]),
+    (
+        "PodSecurityContext",
+        &[
+            "runAsUser",
+            "runAsNonRoot",
+            "fsGroup",
+            "runAsGroup",
+            "fsGroupChangePolicy",
+            "supplementalGroupsPolicy",
+            "seLinuxChangePolicy",
+        ],
+    ),
+    (
+        "PodSpec",
+        &[
+            "terminationGracePeriodSeconds",
+            "activeDeadlineSeconds",
+            "automountServiceAccountToken",
+            "priority",
+            "shareProcessNamespace",
+            "runtimeClassName",
+            "enableServiceLinks",
+            "preemptionPolicy",
+            "setHostnameAsFQDN",
+            "hostUsers",
+            "hostnameOverride",
+        ],
+    ),
+    ("Preconditions", &["uid", "resourceVersion"]),
+    ("Probe", &["terminationGracePeriodSeconds"]),
+    ("ProjectedVolumeSource", &["defaultMode", "defaultUser"]),
+    ("ReplicaSetSpec", &["replicas"]),
+    ("ReplicaSetStatus", &["terminatingReplicas"]),
+    ("SeccompProfile", &["localhostProfile"]),
+    ("Secret", &["immutable"]),
+    ("SecretEnvSource", &["optional"]),
+    ("SecretKeySelector", &["optional"]),
+    ("SecretProjection", &["optional"]),
+    ("SecretVolumeSource", &["defaultMode", "optional", "defaultUser"]),
+    (
+        "SecurityContext",
+        &[
+            "privileged",
+            "runAsUser",
+            "runAsNonRoot",
+            "readOnlyRootFilesystem",
+            "allowPrivilegeEscalation",
+            "runAsGroup",
+            "procMount",
+        ],
+    ),
+    ("ServiceAccount", &["automountServiceAccountToken"]),
+    ("ServiceAccountTokenProjection", &["expirationSeconds", "user"]),
+    ("TokenRequestSpec", &["expirationSeconds"]),
+    ("Toleration", &["tolerationSeconds"]),
+    ("TopologySpreadConstraint", &["minDomains", "nodeAffinityPolicy", "nodeTaintsPolicy"]),
+    ("TypedLocalObjectReference", &["apiGroup"]),
+    ("TypedObjectReference", &["apiGroup", "namespace"]),
+    ("VolumeMount", &["mountPropagation", "recursiveReadOnly"]),
+    ("VolumeMountStatus", &["recursiveReadOnly"]),
+    (
+        "WindowsSecurityContextOptions",
+        &["gmsaCredentialSpecName", "gmsaCredentialSpec", "runAsUserName", "hostProcess"],
+    ),
+];
+
+/// Reads a body into its `apiVersion`, its `kind` and its JSON value (which names both as well).
+///
+/// # Errors
+/// 400 when the body is too large, is not in the envelope, is of a kind that this build does not know, or its bytes are
+/// no such message: lengths beyond the end, wrong wire types, text that is not UTF-8, numbers out of range, too deep.
+pub fn decode(bytes: &[u8]) -> Result<(String, String, Value), Status> {
+    Decoder { values: 0 }.envelope(bytes, 0).map_err(Status::bad_request)
+}
+
+struct Decoder {
+    /// Values made so far, against [`VALUES_MAX`].
+    values: usize,
+}
+
+impl Decoder {
+    fn envelope(&mut self, bytes: &[u8], depth: usize) -> Result<(String, String, Value), String> {
+        if bytes.len() > BYTES_MAX {
+            return Err(format!("the protobuf message is larger than {BYTES_MAX} bytes"));
+        }
+        let Some(unknown) = bytes.strip_prefix(MAGIC) else {
+            return Err("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]".into());
+        };
+        let (mut api_version, mut kind, mut raw) = (String::new(), String::new(), &[][..]);
+        let mut reader = Reader::new(unknown);
+        while let Some((number, field)) = reader.next().map_err(fault)? {
+            match (number, field) {
+                (1, Raw::Bytes(meta)) => {
+                    let mut meta = Reader::new(meta);
+                    while let Some((number, field)) = meta.next().map_err(fault)? {
+                        match (number, field) {
+                            (1, Raw::Bytes(text)) => api_version = utf8(text)?.to_owned(),
+                            (2, Raw::Bytes(text)) => kind = utf8(text)?.to_owned(),
+                            _ => {}
+                        }
+                    }
+                }
+                (2, Raw::Bytes(object)) => raw = object,
+                (3, Raw::Bytes(encoding)) if !encoding.is_empty() => {
+                    return Err("the content encoding of the protobuf envelope is not supported".into());
+                }
+                _ => {}
+            }
+        }
+        let Some(message) = message_of(&api_version, &kind) else {
+            return Err(format!("no kind {kind:?} is registered for version {api_version:?}"));
+        };
+        let mut map = Map::new();
+        self.message(message, raw, depth, &mut map)?;
+        map.insert("apiVersion".into(), Value::String(api_version.clone()));
+        map.insert("kind".into(), Value::String(kind.clone()));
+        Ok((api_version, kind, Value::Object(map)))
+    }
+
+    fn count(&mut self) -> Result<(), String> {
+        self.values += 1;
+        if self.values > VALUES_MAX {
+            return Err(format!("the protobuf message holds more than {VALUES_MAX} values"));
+        }
+        Ok(())
+    }
+
+    /// Reads a message into `map`; a second piece of the same message merges, as the format wants.
+    fn message(
+        &mut self,
+        message: &'static Message,
+        bytes: &[u8],
+        depth: usize,
+        map: &mut Map<String, Value>,
+    ) -> Result<(), String> {
+        if depth > DEPTH_MAX {
+            return Err(format!("the protobuf message nests deeper than {DEPTH_MAX} levels"));
+        }
+        let mut reader = Reader::new(bytes);
+        while let Some((number, raw)) = reader.next().map_err(fault)? {
+            // Numbers of a later version are skipped.
+            let Some(field) = message.by_number(number) else { continue };
+            self.field(message, field, raw, depth, map).map_err(|error| at(message, field, &error))?;
+        }
+        Ok(())
+    }
+
+    fn field(
+        &mut self,
+        message: &'static Message,
+        field: &'static Field,
+        raw: Raw<'_>,
+        depth: usize,
+        map: &mut Map<String, Value>,
+    ) -> Result<(), String> {
+        if field.inline {
+            return match (field.ty, raw) {
+                (Type::Message(name), Raw::Bytes(bytes)) => self.message(table(name)?, bytes, depth + 1, map),
+                _ => Err("wrong wire type for an inline message".into()),
+            };
+        }
+        match field.label {
+            Label::Map => self.map_entry(field, raw, depth, map),
+            Label::Repeated => {
+                let entry = map.entry(field.json).or_insert_with(|| Value::Array(Vec::new()));
+                // Only this branch fills the name, unless two fields share it, which the table does not have.
+                let Value::Array(items) = entry else { return Err("two fields share a name".into()) };
+                match (field.ty, raw) {
+                    (Type::Int32 | Type::Int64 | Type::Uint32 | Type::Uint64 | Type::Bool, Raw::Bytes(packed)) => {
+                        let mut reader = Reader::new(packed);
+                        while !reader.is_empty() {
+                            let raw = Raw::Varint(reader.varint().map_err(fault)?);
+                            items.extend(self.value(field.ty, raw, depth, None)?);
+                        }
+                    }
+                    (ty, raw) => items.push(self.value(ty, raw, depth, None)?.unwrap_or(Value::Null)),
+                }
+                Ok(())
+            }
+            Label::Single => {
+                let old = map.remove(field.json);
+                let value = self.value(field.ty, raw, depth, old)?;
+                if let Some(value) = value
+                    && (!is_zero(&value) || field.required || zero_counts(message, field))
+                {
+                    map.insert(field.json.into(), value);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// One entry of a map: a message of key and value, either of which may be left out.
+    fn map_entry(
+        &mut self,
+        field: &'static Field,
+        raw: Raw<'_>,
+        depth: usize,
+        map: &mut Map<String, Value>,
+    ) -> Result<(), String> {
+        let Raw::Bytes(bytes) = raw else { return Err("wrong wire type for a map".into()) };
+        let (mut key, mut value) = (String::new(), None);
+        let mut reader = Reader::new(bytes);
+        while let Some((number, raw)) = reader.next().map_err(fault)? {
+            match (number, raw) {
+                (1, Raw::Bytes(text)) => key = utf8(text)?.to_owned(),
+                (1, _) => return Err("wrong wire type for a key".into()),
+                (2, raw) => value = self.value(field.ty, raw, depth, None)?,
+                _ => {}
+            }
+        }
+        let value = match value {
+            Some(value) => value,
+            None => match field.ty {
+                Type::String | Type::Bytes => Value::String(String::new()),
+                Type::Quantity => Value::String("0".into()),
+                Type::Message(_) => Value::Object(Map::new()),
+                Type::Strings => Value::Array(Vec::new()),
+                _ => Value::Null,
+            },
+        };
+        let entry = map.entry(field.json).or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(entries) = entry {
+            entries.insert(key, value);
+        }
+        Ok(())
+    }
+
+    /// One value; `None` for what JSON writes as null. `old` is what an earlier piece of the same message gave.
+    fn value(&mut self, ty: Type, raw: Raw<'_>, depth: usize, old: Option<Value>) -> Result<Option<Value>, String> {
+        self.count()?;
+        let wrong = || "wrong wire type".to_owned();
+        match (ty, raw) {
+            (Type::Bool, Raw::Varint(value)) => Ok(Some(Value::Bool(value != 0))),
+            // Negative 32-bit numbers come as 64 bits; encoders of old cut them. Both read as the low half.
+            (Type::Int32, Raw::Varint(value)) => Ok(Some(Value::from(value as u32 as i32))),
+            (Type::Int64, Raw::Varint(value)) => Ok(Some(Value::from(value as i64))),
+            (Type::Uint32, Raw::Varint(value)) => Ok(Some(Value::from(value as u32))),
+            (Type::Uint64, Raw::Varint(value)) => Ok(Some(Value::from(value))),
+            (Type::Double, Raw::Fixed64(bits)) => serde_json::Number::from_f64(f64::from_bits(bits))
+                .map(|number| Some(Value::Number(number)))
+                .ok_or_else(|| "not a finite number".to_owned()),
+            (Type::String, Raw::Bytes(bytes)) => Ok(Some(Value::String(utf8(bytes)?.to_owned()))),
+            (Type::Bytes, Raw::Bytes(bytes)) => Ok(Some(Value::String(STANDARD.encode(bytes)))),
+            (Type::Message(name), Raw::Bytes(bytes)) => {
+                let mut map = match old {
+                    Some(Value::Object(map)) => map,
+                    _ => Map::new(),
+                };
+                self.message(table(name)?, bytes, depth + 1, &mut map)?;
+                Ok(Some(Value::Object(map)))
+            }
+            (Type::Quantity, Raw::Bytes(bytes)) => {
+                let text = first_bytes(bytes, 1)?.map(utf8).transpose()?.unwrap_or_default();
+                Ok(Some(Value::String(if text.is_empty() { "0".into() } else { text.into() })))
+            }
+            (Type::IntOrString, Raw::Bytes(bytes)) => int_or_string(bytes).map(Some),
+            (Type::Time, Raw::Bytes(bytes)) => Ok(timestamp(bytes)?.map(|at| Value::String(time::format(at)))),
+            (Type::MicroTime, Raw::Bytes(bytes)) => {
+                Ok(timestamp(bytes)?.map(|at| Value::String(time::format_micro(at))))
+            }
+            (Type::Duration, Raw::Bytes(bytes)) => {
+                let mut nanos = 0;
+                let mut reader = Reader::new(bytes);
+                while let Some((number, raw)) = reader.next().map_err(fault)? {
+                    if let (1, Raw::Varint(value)) = (number, raw) {
+                        nanos = value as i64;
+                    }
+                }
+                Ok(Some(Value::String(go_duration(nanos))))
+            }
+            (Type::FieldsV1 | Type::RawExtension, Raw::Bytes(bytes)) => self.free(bytes, depth),
+            (Type::Strings, Raw::Bytes(bytes)) => {
+                let mut items = Vec::new();
+                let mut reader = Reader::new(bytes);
+                while let Some((number, raw)) = reader.next().map_err(fault)? {
+                    if let (1, Raw::Bytes(text)) = (number, raw) {
+                        self.count()?;
+                        items.push(Value::String(utf8(text)?.to_owned()));
+                    }
+                }
+                Ok(Some(Value::Array(items)))
+            }
+            _ => Err(wrong()),
+        }
+    }
+
+    /// Bytes in bytes: JSON, or an object in an envelope of its own.
+    fn free(&mut self, bytes: &[u8], depth: usize) -> Result<Option<Value>, String> {
+        let Some(bytes) = first_bytes(bytes, 1)?.filter(|bytes| !bytes.is_empty()) else { return Ok(None) };
+        if bytes.starts_with(MAGIC) {
+            if depth >= DEPTH_MAX {
+                return Err(format!("the protobuf message nests deeper than {DEPTH_MAX} levels"));
+            }
+            return self.envelope(bytes, depth + 1).map(|(_, _, value)| Some(value));
+        }
+        let value: Value = serde_json::from_slice(bytes).map_err(|error| format!("invalid JSON: {error}"))?;
+        Ok(Some(value).filter(|value| !value.is_null()))
+    }
+}
+
+fn fault(fault: Fault) -> String {
+    fault.to_string()
+}
+
+fn at(message: &Message, field: &Field, error: &str) -> String {
+    if error.starts_with("unable to decode") {
+        return error.to_owned();
+    }
+    let name = message.name.rsplit('.').next().unwrap_or_default();
+    format!("unable to decode {name}.{}: {error}", if field.json.is_empty() { "(inline)" } else { field.json })
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, String> {
+    std::str::from_utf8(bytes).map_err(|_| "text is not valid UTF-8".into())
+}
+
+fn table(name: &str) -> Result<&'static Message, String> {
+    fields::message(name).ok_or_else(|| format!("{name} is not in the field table"))
+}
+
+fn is_zero(value: &Value) -> bool {
+    match value {
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
+}
+
+fn zero_counts(message: &Message, field: &Field) -> bool {
+    let name = message.name.rsplit('.').next().unwrap_or_default();
+    OPTIONAL_ZEROS.iter().any(|(of, fields)| *of == name && fields.contains(&field.json))
+}
+
+/// The last field of bytes with a number.
+fn first_bytes(bytes: &[u8], wanted: u32) -> Result<Option<&[u8]>, String> {
+    let mut found = None;
+    let mut reader = Reader::new(bytes);
+    while let Some((number, raw)) = reader.next().map_err(fault)? {
+        if let Raw::Bytes(bytes) = raw
+            && number == wanted
+        {
+            found = Some(bytes);
+        }
+    }
+    Ok(found)
+}
+
+fn int_or_string(bytes: &[u8]) -> Result<Value, String> {
+    let (mut is_text, mut number_value, mut text) = (false, 0, "");
+    let mut reader = Reader::new(bytes);
+    while let Some((number, raw)) = reader.next().map_err(fault)? {
+        match (number, raw) {
+            (1, Raw::Varint(kind)) => is_text = kind == 1,
+            (2, Raw::Varint(value)) => number_value = value as u32 as i32,
+            (3, Raw::Bytes(bytes)) => text = utf8(bytes)?,
+            _ => {}
+        }
+    }
+    Ok(if is_text { Value::String(text.into()) } else { Value::from(number_value) })
+}
+
+/// Seconds and nanos; an empty message is no time at all.
+fn timestamp(bytes: &[u8]) -> Result<Option<jiff::Timestamp>, String> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let (mut seconds, mut nanos) = (0, 0);
+    let mut reader = Reader::new(bytes);
+    while let Some((number, raw)) = reader.next().map_err(fault)? {
+        match (number, raw) {
+            (1, Raw::Varint(value)) => seconds = value as i64,
+            (2, Raw::Varint(value)) => nanos = value as u32 as i32,
+            _ => {}
+        }
+    }
+    jiff::Timestamp::new(seconds, nanos).map(Some).map_err(|_| "a time is out of range".to_owned())
+}
+
+/// A duration as Go writes it: `1h2m3.5s`, `15ms`, `0s`.
+fn go_duration(nanos: i64) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let nanos = nanos.unsigned_abs();
+    let fraction = |value: u64, unit: u64| -> String {
+        let (whole, rest) = (value / unit, value % unit);
+        if rest == 0 {
+            return whole.to_string();
+        }
+        let width = unit.ilog10() as usize;
+        format!("{whole}.{}", format!("{rest:0width$}").trim_end_matches('0'))
+    };
+    let text = match nanos {
+        0 => "0s".into(),
+        1..1_000 => format!("{nanos}ns"),
+        1_000..1_000_000 => format!("{}µs", fraction(nanos, 1_000)),
+        1_000_000..1_000_000_000 => format!("{}ms", fraction(nanos, 1_000_000)),
+        _ => {
+            let minute = 60_000_000_000;
+            let seconds = fraction(nanos % minute, 1_000_000_000);
+            let minutes = nanos / minute;
+            match (minutes / 60, minutes % 60) {
+                (0, 0) => format!("{seconds}s"),
+                (0, minutes) => format!("{minutes}m{seconds}s"),
+                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
+            }
+        }
+    };
+    format!("{sign}{text}")
+}
+
+/// The message that an envelope names: a served kind, an options kind of any version, or another message of the table.
+fn message_of(api_version: &str, name: &str) -> Option<&'static Message> {
+    if let Some(kind) = kind::by_kind(api_version, name) {
+        return fields::message(&kind.message);
+    }
+    const META: &[&str] = &[
+        "APIGroup",
+        "APIGroupList",
+        "APIResourceList",
+        "APIVersions",
+        "CreateOptions",
+        "DeleteOptions",
+        "GetOptions",
+        "List",
+        "ListOptions",
+        "PatchOptions",
+        "Status",
+        "UpdateOptions",
+        "WatchEvent",
+    ];
+    // Clients put meta's own kinds under any group and version.
+    if META.contains(&name) {
+        return fields::message(&format!("k8s.io.apimachinery.pkg.apis.meta.v1.{name}"));
+    }
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let package = match group {
+        "" => "core",
+        "meta.k8s.io" => return fields::message(&format!("k8s.io.apimachinery.pkg.apis.meta.{version}.{name}")),
+        other => other.split('.').next().unwrap_or(other),
+    };
+    fields::message(&format!("k8s.io.api.{package}.{version}.{name}"))
+}
+
+#[cfg(test)]
+mod tests;
