@@ -1,0 +1,289 @@
+//! Join tokens: a short text with which a node or a master may join, and by which it recognizes the
+//! cluster.
+//!
+//! The text is `barque.ROLE.ID.SECRET.HASH`. The cluster keeps a [`TokenRecord`], which holds only a
+//! hash of the secret; `HASH` is the SHA-256 of the serving authority's certificate.
+
+use crate::Error;
+use crate::trust::hex;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::str::FromStr;
+
+/// Every token starts with this word, so that people and secret scanners recognize one.
+const PREFIX: &str = "barque";
+/// Ids only tell tokens apart; Kubernetes' bootstrap tokens use six characters as well.
+const ID_LENGTH: usize = 6;
+/// 24 characters of a 27-letter alphabet: 114 bits.
+const SECRET_LENGTH: usize = 24;
+/// The shortest secret accepted from outside: 76 bits.
+const SECRET_LENGTH_MIN: usize = 16;
+/// The longest secret accepted from outside, so that nobody makes us hash megabytes.
+const SECRET_LENGTH_MAX: usize = 64;
+
+/// What a token lets its bearer become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// A node, which runs pods.
+    Node,
+    /// A master. Its bearer obtains the keys of the cluster's authorities.
+    Master,
+}
+
+impl Role {
+    /// The role as it stands in tokens and on command lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Master => "master",
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl FromStr for Role {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text {
+            "node" => Ok(Self::Node),
+            "master" => Ok(Self::Master),
+            _ => Err(Error::TokenMalformed("its role is neither node nor master")),
+        }
+    }
+}
+
+/// A join token with its secret. `Display` and `Debug` leave the secret out; [`expose`](Self::expose)
+/// does not.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token {
+    role: Role,
+    id: String,
+    secret: String,
+    authority_hash: String,
+}
+
+/// What the cluster keeps of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenRecord {
+    /// The token's id.
+    pub id: String,
+    /// What the token lets its bearer become.
+    pub role: Role,
+    /// The SHA-256 of the token's secret, in hex.
+    pub secret_hash: String,
+    /// When the token ceases to be valid.
+    pub expires_at: Timestamp,
+    /// How many more times it may be used; `None` for any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses_left: Option<u32>,
+}
+
+impl Token {
+    /// A new random token. `authority_hash` is [`crate::Trust::hash`] of the serving authority.
+    pub fn new(role: Role, authority_hash: impl Into<String>) -> Self {
+        Self {
+            role,
+            id: base::random::suffix(ID_LENGTH),
+            secret: base::random::suffix(SECRET_LENGTH),
+            authority_hash: authority_hash.into(),
+        }
+    }
+
+    /// What the token lets its bearer become.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The id by which the cluster finds the token's record.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The SHA-256 of the serving authority's certificate, in hex: give it to
+    /// [`crate::tls::pinned_client`].
+    pub fn authority_hash(&self) -> &str {
+        &self.authority_hash
+    }
+
+    /// The full text with the secret, to show its maker once or to send to a master.
+    pub fn expose(&self) -> String {
+        format!("{PREFIX}.{}.{}.{}.{}", self.role, self.id, self.secret, self.authority_hash)
+    }
+
+    /// The record for the cluster to keep.
+    pub fn record(&self, expires_at: Timestamp, uses_left: Option<u32>) -> TokenRecord {
+        TokenRecord { id: self.id.clone(), role: self.role, secret_hash: self.secret_hash(), expires_at, uses_left }
+    }
+
+    /// Checks the token against the record stored under its id, for joining as `wanted` at `now`.
+    /// Secrets are compared in constant time.
+    ///
+    /// # Errors
+    /// [`Error::TokenUnknown`] without a record or with a wrong secret, [`Error::TokenRole`],
+    /// [`Error::TokenExpired`], [`Error::TokenUsedUp`].
+    pub fn verify(&self, record: Option<&TokenRecord>, wanted: Role, now: Timestamp) -> Result<(), Error> {
+        let record = record.filter(|record| record.id == self.id).ok_or(Error::TokenUnknown)?;
+        if !same(record.secret_hash.as_bytes(), self.secret_hash().as_bytes()) {
+            return Err(Error::TokenUnknown);
+        }
+        // The record counts: whoever altered the token's own text gains nothing.
+        if record.role != wanted {
+            return Err(Error::TokenRole { of: record.role, wanted });
+        }
+        if now >= record.expires_at {
+            return Err(Error::TokenExpired(record.expires_at));
+        }
+        if record.uses_left == Some(0) {
+            return Err(Error::TokenUsedUp);
+        }
+        Ok(())
+    }
+
+    fn secret_hash(&self) -> String {
+        hex(&Sha256::digest(self.secret.as_bytes()))
+    }
+}
+
+impl TokenRecord {
+    /// The record after one more use.
+    #[must_use]
+    pub fn used(mut self) -> Self {
+        self.uses_left = self.uses_left.map(|left| left.saturating_sub(1));
+        self
+    }
+}
+
+impl FromStr for Token {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let parts: Vec<&str> = text.trim().splitn(6, '.').collect();
+        let [prefix, role, id, secret, authority_hash] = parts[..] else {
+            return Err(Error::TokenMalformed("it does not have five parts separated by dots"));
+        };
+        if prefix != PREFIX {
+            return Err(Error::TokenMalformed("it does not start with \"barque.\""));
+        }
+        let role = role.parse()?;
+        if id.len() != ID_LENGTH || !plain(id) {
+            return Err(Error::TokenMalformed("its id is not six lower-case letters or digits"));
+        }
+        if !(SECRET_LENGTH_MIN..=SECRET_LENGTH_MAX).contains(&secret.len()) || !plain(secret) {
+            return Err(Error::TokenMalformed("its secret is cut off or altered"));
+        }
+        let lower_hex = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if authority_hash.len() != 64 || !authority_hash.bytes().all(lower_hex) {
+            return Err(Error::TokenMalformed("its hash is not 64 hex digits"));
+        }
+        Ok(Self { role, id: id.to_owned(), secret: secret.to_owned(), authority_hash: authority_hash.to_owned() })
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{PREFIX}.{}.{}.(secret)", self.role, self.id)
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+fn plain(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'))
+}
+
+/// Compares without stopping at the first difference, so that timing tells nothing about it.
+fn same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    let difference = left.iter().zip(right).fold(0, |difference, (one, other)| difference | (one ^ other));
+    std::hint::black_box(difference) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn text_reads_back_and_hides_its_secret() {
+        let token = Token::new(Role::Node, HASH);
+        let text = token.expose();
+        let read: Token = format!(" {text}\n").parse().unwrap();
+        assert_eq!(read, token);
+        assert_eq!((read.role(), read.authority_hash()), (Role::Node, HASH));
+        for shown in [format!("{token}"), format!("{token:?}")] {
+            assert!(!shown.contains(&token.secret), "{shown}");
+        }
+        let record = serde_json::to_string(&token.record(at(9), Some(1))).unwrap();
+        assert!(!record.contains(&token.secret));
+    }
+
+    #[test]
+    fn malformed_text_is_refused() {
+        let good = Token::new(Role::Master, HASH).expose();
+        let bad = [
+            String::new(),
+            "barque".to_owned(),
+            good.replace("barque", "k3s"),
+            good.replace("master", "king"),
+            good.replace(HASH, "abc"),
+            good.replace(HASH, &HASH.to_uppercase()),
+            format!("{good}.more"),
+            good[..good.len() - 1].to_owned(),
+            format!("barque.node.abc.{}.{HASH}", "b".repeat(24)),
+            format!("barque.node.abcdef.short.{HASH}"),
+            format!("barque.node.abcdef.{}.{HASH}", "b".repeat(65)),
+        ];
+        for text in bad {
+            assert!(matches!(text.parse::<Token>(), Err(Error::TokenMalformed(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn verification_says_what_is_wrong() {
+        let token = Token::new(Role::Node, HASH);
+        let record = token.record(at(100), Some(1));
+        let check = |record: Option<&TokenRecord>, role, second| token.verify(record, role, at(second));
+        assert!(check(Some(&record), Role::Node, 99).is_ok());
+        assert!(matches!(check(None, Role::Node, 99), Err(Error::TokenUnknown)));
+        assert!(matches!(check(Some(&record), Role::Node, 100), Err(Error::TokenExpired(_))));
+        assert!(matches!(
+            check(Some(&record), Role::Master, 99),
+            Err(Error::TokenRole { of: Role::Node, wanted: Role::Master })
+        ));
+        let spent = record.clone().used();
+        assert!(matches!(check(Some(&spent), Role::Node, 99), Err(Error::TokenUsedUp)));
+        let other = Token::new(Role::Node, HASH).record(at(100), None);
+        assert!(matches!(check(Some(&other), Role::Node, 99), Err(Error::TokenUnknown)));
+        let wrong_secret = TokenRecord { id: record.id.clone(), ..other };
+        assert!(matches!(check(Some(&wrong_secret), Role::Node, 99), Err(Error::TokenUnknown)));
+    }
+
+    #[test]
+    fn an_altered_role_gains_nothing() {
+        let token = Token::new(Role::Node, HASH);
+        let record = token.record(at(100), None);
+        let forged: Token = token.expose().replace("barque.node.", "barque.master.").parse().unwrap();
+        assert!(matches!(forged.verify(Some(&record), Role::Master, at(1)), Err(Error::TokenRole { .. })));
+    }
+}
