@@ -127,8 +127,7 @@ pub fn canonicalize(kind: &Kind, value: &mut Value) -> Result<(), Status> {
 /// # Errors
 /// 400 as for [`canonicalize`], and for a message that the table lacks.
 pub fn canonicalize_message(message: &str, value: &mut Value) -> Result<(), Status> {
-    let message =
-        fields::message(message).ok_or_else(|| Status::internal(format!("no field table for {message}")))?;
+    let message = fields::message(message).ok_or_else(|| Status::internal(format!("no field table for {message}")))?;
     match value.as_object_mut() {
         Some(map) => object(message, map, true),
         None => Err(Status::bad_request("the object is not a JSON object")),

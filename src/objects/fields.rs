@@ -178,7 +178,8 @@ static TABLE: LazyLock<HashMap<&'static str, Message>> = LazyLock::new(|| {
 /// Reads one row: message, number, JSON name, inline, label, type, list type, list map keys, map or struct type, patch
 /// strategy, patch merge key, default, required, pointer.
 fn field(columns: &[&'static str]) -> Option<Field> {
-    let &[_, number, json, inline, label, ty, list, keys, structure, strategy, merge_key, default, required, pointer] = columns
+    let &[_, number, json, inline, label, ty, list, keys, structure, strategy, merge_key, default, required, pointer] =
+        columns
     else {
         return None;
     };

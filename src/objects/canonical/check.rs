@@ -112,7 +112,9 @@ fn wrong(place: &Place<'_>, value: &Value, key: &str, expected: &str) -> String 
     let found = match value {
         Value::Null => "null".to_owned(),
         Value::Bool(_) => "bool".to_owned(),
-        Value::Number(number) if matches!(expected, "string" | "bool") || !number.is_f64() && number.as_i64().is_none() => {
+        Value::Number(number)
+            if matches!(expected, "string" | "bool") || !number.is_f64() && number.as_i64().is_none() =>
+        {
             "number".to_owned()
         }
         Value::Number(number) => format!("number {number}"),
@@ -121,7 +123,10 @@ fn wrong(place: &Place<'_>, value: &Value, key: &str, expected: &str) -> String 
         Value::Object(_) => "object".to_owned(),
     };
     let structure = short(place.message.name);
-    format!("json: cannot unmarshal {found} into Go struct field {structure}.{} of type {expected}", join(place.go, key))
+    format!(
+        "json: cannot unmarshal {found} into Go struct field {structure}.{} of type {expected}",
+        join(place.go, key)
+    )
 }
 
 fn go_type(ty: Type) -> &'static str {

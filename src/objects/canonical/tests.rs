@@ -12,7 +12,11 @@ fn bad_bodies_are_refused_in_upstreams_words() {
     let deep = format!("{{\"spec\":{}{}}}", "[".repeat(600), "]".repeat(600));
     let bomb = "[".repeat(1_000_000);
     for (kind, body, part) in [
-        ("Pod", "", "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: "),
+        (
+            "Pod",
+            "",
+            "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: ",
+        ),
         ("Pod", "apiVersion: v1", "(61706956657273696f6e3a207631)"),
         ("Pod", "{\"a\":1", "EOF while parsing"),
         ("Pod", "{\"a\":1} x", "trailing characters"),
@@ -22,7 +26,11 @@ fn bad_bodies_are_refused_in_upstreams_words() {
         ("Pod", bomb.as_str(), "nests deeper than 512 levels"),
         ("Pod", "{\"a\": 1e999}", "number out of range"),
         ("Pod", "{\"\u{1}\": 1}", "control character"),
-        ("Namespace", r#"{"kind":"Pod","apiVersion":"v1"}"#, "Pod in version \"v1\" cannot be handled as a Namespace: "),
+        (
+            "Namespace",
+            r#"{"kind":"Pod","apiVersion":"v1"}"#,
+            "Pod in version \"v1\" cannot be handled as a Namespace: ",
+        ),
         (
             "Deployment",
             r#"{"kind":"Deployment","apiVersion":"apps/v1beta1"}"#,
@@ -39,9 +47,17 @@ fn bad_bodies_are_refused_in_upstreams_words() {
             r#"{"spec":{"containers":[{"image":7}]}}"#,
             "json: cannot unmarshal number into Go struct field Container.spec.containers.image of type string",
         ),
-        ("Pod", r#"{"spec":{"containers":{}}}"#, "cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container"),
+        (
+            "Pod",
+            r#"{"spec":{"containers":{}}}"#,
+            "cannot unmarshal object into Go struct field PodSpec.spec.containers of type []v1.Container",
+        ),
         ("Pod", r#"{"spec":[]}"#, "cannot unmarshal array into Go struct field Pod.spec of type v1.PodSpec"),
-        ("Pod", r#"{"metadata":{"labels":{"a":1}}}"#, "cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string"),
+        (
+            "Pod",
+            r#"{"metadata":{"labels":{"a":1}}}"#,
+            "cannot unmarshal number into Go struct field ObjectMeta.metadata.labels of type string",
+        ),
         ("Pod", r#"{"metadata":{"labels":[]}}"#, "of type map[string]string"),
         ("Deployment", r#"{"spec":{"replicas":1.5}}"#, "cannot unmarshal number 1.5 into"),
         ("Deployment", r#"{"spec":{"replicas":3000000000}}"#, "cannot unmarshal number 3000000000 into"),
@@ -68,11 +84,23 @@ fn oddities_are_found_wherever_they_stand() {
         ("Pod", r#"{"spec":{"foo":1}}"#, r#"unknown field "spec.foo""#),
         ("Pod", r#"{"Spec":{}}"#, r#"unknown field "Spec""#),
         ("Pod", r#"{"metadata":{"foo":1}}"#, r#"unknown field "metadata.foo""#),
-        ("Deployment", r#"{"spec":{"template":{"metadata":{"foo":1},"kind":"x"}}}"#, r#"unknown field "spec.template.kind", unknown field "spec.template.metadata.foo""#),
+        (
+            "Deployment",
+            r#"{"spec":{"template":{"metadata":{"foo":1},"kind":"x"}}}"#,
+            r#"unknown field "spec.template.kind", unknown field "spec.template.metadata.foo""#,
+        ),
         ("Pod", r#"{"spec":{"containers":[{},{"foo":null}]}}"#, r#"unknown field "spec.containers[1].foo""#),
         ("Pod", r#"{"spec":{"hostname":"a","hostname":"b"}}"#, r#"duplicate field "spec.hostname""#),
-        ("Pod", r#"{"metadata":{"labels":{"a":"1","a":"2"}},"x":{"y":[{"z":1,"z":2}]}}"#, r#"duplicate field "metadata.labels.a", duplicate field "x.y[0].z", unknown field "x""#),
-        ("Pod", r#"{"spec":{"containers":[{"livenessProbe":{"httpGet":{"port":1},"x":1}}]}}"#, r#"unknown field "spec.containers[0].livenessProbe.x""#),
+        (
+            "Pod",
+            r#"{"metadata":{"labels":{"a":"1","a":"2"}},"x":{"y":[{"z":1,"z":2}]}}"#,
+            r#"duplicate field "metadata.labels.a", duplicate field "x.y[0].z", unknown field "x""#,
+        ),
+        (
+            "Pod",
+            r#"{"spec":{"containers":[{"livenessProbe":{"httpGet":{"port":1},"x":1}}]}}"#,
+            r#"unknown field "spec.containers[0].livenessProbe.x""#,
+        ),
     ] {
         let (_, warnings) = decode(of(kind), body.as_bytes()).unwrap_or_else(|status| panic!("{body}: {status}"));
         let text = strict(of(kind), &warnings).map_or(String::new(), |status| status.message);
@@ -99,23 +127,55 @@ fn canonical_form_is_upstreams() {
     for (kind, value, expected) in [
         ("Pod", json!({"spec": null, "x": 1}), json!({})),
         ("Pod", json!({"apiVersion": "v1", "kind": "Pod"}), json!({"apiVersion": "v1", "kind": "Pod"})),
-        ("Pod", json!({"spec": {"nodeName": "", "hostname": "h", "tolerations": [], "nodeSelector": {}}}), json!({"spec": {"hostname": "h"}})),
-        ("Pod", json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}], "securityContext": {}}}), json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}], "securityContext": {}}})),
-        ("Pod", json!({"spec": {"hostNetwork": false, "enableServiceLinks": false, "priority": 0}}), json!({"spec": {"enableServiceLinks": false, "priority": 0}})),
-        ("Deployment", json!({"spec": {"replicas": 0, "minReadySeconds": 0, "paused": false}}), json!({"spec": {"replicas": 0}})),
+        (
+            "Pod",
+            json!({"spec": {"nodeName": "", "hostname": "h", "tolerations": [], "nodeSelector": {}}}),
+            json!({"spec": {"hostname": "h"}}),
+        ),
+        (
+            "Pod",
+            json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}], "securityContext": {}}}),
+            json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}], "securityContext": {}}}),
+        ),
+        (
+            "Pod",
+            json!({"spec": {"hostNetwork": false, "enableServiceLinks": false, "priority": 0}}),
+            json!({"spec": {"enableServiceLinks": false, "priority": 0}}),
+        ),
+        (
+            "Deployment",
+            json!({"spec": {"replicas": 0, "minReadySeconds": 0, "paused": false}}),
+            json!({"spec": {"replicas": 0}}),
+        ),
         ("ReplicaSet", json!({"status": {}}), json!({"status": {"replicas": 0}})),
-        ("Lease", json!({"spec": {"renewTime": "2026-07-24T08:00:00Z", "holderIdentity": ""}}), json!({"spec": {"renewTime": "2026-07-24T08:00:00.000000Z", "holderIdentity": ""}})),
-        ("Pod", json!({"metadata": {"creationTimestamp": "2026-07-24T10:00:00.5+02:00"}}), json!({"metadata": {"creationTimestamp": "2026-07-24T08:00:00Z"}})),
+        (
+            "Lease",
+            json!({"spec": {"renewTime": "2026-07-24T08:00:00Z", "holderIdentity": ""}}),
+            json!({"spec": {"renewTime": "2026-07-24T08:00:00.000000Z", "holderIdentity": ""}}),
+        ),
+        (
+            "Pod",
+            json!({"metadata": {"creationTimestamp": "2026-07-24T10:00:00.5+02:00"}}),
+            json!({"metadata": {"creationTimestamp": "2026-07-24T08:00:00Z"}}),
+        ),
         (
             "Pod",
             json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": 0.5, "memory": "1024Mi"}, "requests": {}}}]}}),
             json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "500m", "memory": "1Gi"}}}]}}),
         ),
         ("Pod", probe(json!({"httpGet": {"port": "http", "path": ""}})), probe(json!({"httpGet": {"port": "http"}}))),
-        ("Pod", probe(json!({"tcpSocket": {"port": 80}, "periodSeconds": 0})), probe(json!({"tcpSocket": {"port": 80}}))),
+        (
+            "Pod",
+            probe(json!({"tcpSocket": {"port": 80}, "periodSeconds": 0})),
+            probe(json!({"tcpSocket": {"port": 80}})),
+        ),
         ("Secret", json!({"data": {"a": "AA==", "b": ""}, "type": ""}), json!({"data": {"a": "AA==", "b": ""}})),
         ("ConfigMap", json!({"data": {"a": null}, "binaryData": {}}), json!({"data": {"a": ""}})),
-        ("Pod", json!({"metadata": {"managedFields": [{"fieldsV1": {"f:a": {}}}]}}), json!({"metadata": {"managedFields": [{"fieldsV1": {"f:a": {}}}]}})),
+        (
+            "Pod",
+            json!({"metadata": {"managedFields": [{"fieldsV1": {"f:a": {}}}]}}),
+            json!({"metadata": {"managedFields": [{"fieldsV1": {"f:a": {}}}]}}),
+        ),
         ("Pod", json!({"spec": {"containers": [null]}}), json!({"spec": {"containers": [{"name": ""}]}})),
         ("Deployment", json!({"spec": {"selector": {"matchLabels": {}}}}), json!({"spec": {"selector": {}}})),
     ] {

@@ -1,0 +1,58 @@
+//! What admission writes into new pods: the service account, priority and the tolerations of failing nodes.
+//!
+//! Follows upstream's admission plugins ServiceAccount, Priority and DefaultTolerationSeconds, except for the seconds.
+
+use serde_json::{Map, Value, json};
+
+use super::{object, or_set};
+use crate::Kind;
+
+/// How long a pod stays on a node that is not ready or not reachable, unless it says otherwise; upstream has 300.
+///
+/// Barque promises that a replacement runs elsewhere within ten seconds of a node's death; what is left after noticing
+/// the death, scheduling and starting the container allows two.
+pub const TOLERATION_SECONDS: i64 = 2;
+
+/// Priorities of the classes that upstream builds in.
+const BUILT_IN: [(&str, i64); 2] =
+    [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
+
+/// Fills what admission writes into a new pod; other kinds, and pod templates, stay as they are.
+///
+/// The service account becomes `default`, the priority 0 (or that of a built-in class), the preemption policy
+/// `PreemptLowerPriority`, and the taints of nodes that are not ready or unreachable are tolerated for
+/// [`TOLERATION_SECONDS`] unless the pod tolerates them in its own way.
+pub fn admission_defaults(kind: &Kind, value: &mut Value) {
+    if !(kind.group.is_empty() && kind.kind == "Pod") {
+        return;
+    }
+    let Some(spec) = object(value.as_object_mut().and_then(|map| map.get_mut("spec"))) else { return };
+    or_set(spec, "serviceAccountName", "default");
+    let account = spec["serviceAccountName"].clone();
+    spec.insert("serviceAccount".into(), account);
+    let class = spec.get("priorityClassName").and_then(Value::as_str).unwrap_or("");
+    let priority = BUILT_IN.iter().find(|(name, _)| *name == class).map_or(0, |(_, priority)| *priority);
+    or_set(spec, "priority", priority);
+    or_set(spec, "preemptionPolicy", "PreemptLowerPriority");
+    for taint in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        tolerate(spec, taint);
+    }
+}
+
+fn tolerate(spec: &mut Map<String, Value>, taint: &str) {
+    let tolerations = spec.entry("tolerations").or_insert_with(|| json!([]));
+    if tolerations.is_null() {
+        *tolerations = json!([]);
+    }
+    let Some(list) = tolerations.as_array_mut() else { return };
+    let text = |toleration: &Value, key: &str| toleration[key].as_str().unwrap_or("").to_owned();
+    let tolerated = list.iter().any(|toleration| {
+        let (key, effect) = (text(toleration, "key"), text(toleration, "effect"));
+        (key == taint || key.is_empty()) && (effect == "NoExecute" || effect.is_empty())
+    });
+    if !tolerated {
+        list.push(json!({
+            "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": TOLERATION_SECONDS,
+        }));
+    }
+}
