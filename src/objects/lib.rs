@@ -4,18 +4,24 @@
 //! suffixes come in from the caller, so that a decision made here can be replayed.
 
 pub mod canonical;
+pub mod columns;
+pub mod defaulting;
 pub mod error;
 pub mod fields;
 pub mod fields_v1;
 pub mod key;
 pub mod kind;
+pub mod lifecycle;
 pub mod managed;
 pub mod object;
 pub mod patch;
+pub mod protobuf;
 pub mod quantity;
+pub mod selector;
 pub mod status;
 pub mod time;
 pub mod typed;
+pub mod validation;
 
 pub use error::Error;
 pub use key::{Key, Resource};

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::check_depth;
 use super::shape::{Shape, skeleton};
-use super::typed::{check, compare, field_set, merge, remove, with_parents};
+use super::typed::{Diff, check, compare, field_set, merge, remove, with_parents};
+use crate::canonical::canonicalize;
 use crate::fields::{self, Message};
 use crate::fields_v1::{FieldSet, Step, show};
 use crate::managed::{self, Entry, MANAGER_BYTES_MAX};
@@ -22,15 +23,15 @@ const KUBECTL: &str = "kubectl";
 /// Who owns what an object had before its first apply, when nobody kept book.
 const BEFORE_FIRST_APPLY: &str = "before-first-apply";
 
-/// Applies the configuration `applied` to `live` (`None` creates) for `manager`; gives the object with its new
-/// `managedFields`, not yet defaulted. `force` takes fields that others own. `now` is RFC 3339.
+/// Applies the configuration `applied` to `live` (`None` creates) for `manager`; gives the object in canonical
+/// form with its new `managedFields`, not yet defaulted. `force` takes fields that others own. `now` is RFC 3339.
 ///
 /// The live object's resource version is kept unless the configuration names one, which is then a precondition for the
 /// caller to check (here only when the live value still carries its own).
 ///
 /// # Errors
 /// 422 without a usable manager name; 400 when the configuration is of another version or kind, carries `managedFields`,
-/// or does not fit the kind; 409 with a cause per field when others own it and `force` is not set.
+/// or does not fit the kind (a quantity that does not parse among others); 409 with a cause per field when others own it and `force` is not set.
 pub fn apply(
     kind: &Kind,
     live: Option<&Value>,
@@ -75,21 +76,20 @@ pub fn apply(
     let request = Request { kind, message, live: &bare, configuration: &configuration, manager, now, subresource };
     let (mut merged, entries) = match request.carry_out(entries.clone(), force) {
         Ok(done) => done,
-        Err(conflicts) if manager == KUBECTL => {
+        Err(Refusal::Conflicts(conflicts)) if manager == KUBECTL => {
             // Fields that client-side apply set to what they still are go over without a fight.
             let allowed = request.owned_by_client_side_apply();
             let left: Vec<Conflict> = conflicts.into_iter().filter(|(_, path)| !allowed.has(path)).collect();
             if !left.is_empty() {
                 return Err(conflict(&left));
             }
-            request.carry_out(entries, true).map_err(|conflicts| conflict(&conflicts))?
+            request.carry_out(entries, true).map_err(Refusal::into_status)?
         }
-        Err(conflicts) => return Err(conflict(&conflicts)),
+        Err(refusal) => return Err(refusal.into_status()),
     };
     if manager == KUBECTL {
         renew_last_applied(&mut merged, applied);
     }
-    drop_nulls(&mut merged);
     managed::put(&mut merged, entries);
     Ok(merged)
 }
@@ -177,6 +177,21 @@ fn check_revision(kind: &Kind, live: Option<&Value>, configuration: &Value) -> R
 /// A manager as messages name it, and a path that it owns.
 type Conflict = (String, Vec<Step>);
 
+/// Why an apply cannot be carried out.
+enum Refusal {
+    Conflicts(Vec<Conflict>),
+    Status(Status),
+}
+
+impl Refusal {
+    fn into_status(self) -> Status {
+        match self {
+            Self::Conflicts(conflicts) => conflict(&conflicts),
+            Self::Status(status) => status,
+        }
+    }
+}
+
 struct Request<'a> {
     kind: &'a Kind,
     message: &'static Message,
@@ -189,7 +204,7 @@ struct Request<'a> {
 
 impl Request<'_> {
     /// Merges, drops what the manager no longer wants, and settles who owns what.
-    fn carry_out(&self, mut entries: Vec<Entry>, force: bool) -> Result<(Value, Vec<Entry>), Vec<Conflict>> {
+    fn carry_out(&self, mut entries: Vec<Entry>, force: bool) -> Result<(Value, Vec<Entry>), Refusal> {
         let shape = Shape::Struct(self.message);
         let mut mine = Entry {
             manager: self.manager.to_owned(),
@@ -203,8 +218,13 @@ impl Request<'_> {
         let mut merged = merge(shape, self.live, self.configuration);
         if let Some(last) = &last {
             merged = prune(shape, &merged, &last.fields, &entries, &mine.fields);
+            // Empty lists and structs of the configuration are nobody's fields, and yet asked for.
+            merged = merge(shape, &merged, self.configuration);
         }
-        let diff = compare(shape, self.live, &merged);
+        drop_nulls(&mut merged);
+        let asked = compare(shape, self.live, &merged);
+        canonicalize(self.kind, &mut merged).map_err(Refusal::Status)?;
+        let diff = settle(asked, compare(shape, self.live, &merged));
         if !force {
             let changed = diff.changed();
             let mut conflicts: Vec<Conflict> = entries
@@ -216,7 +236,7 @@ impl Request<'_> {
                 .collect();
             if !conflicts.is_empty() {
                 conflicts.sort();
-                return Err(conflicts);
+                return Err(Refusal::Conflicts(conflicts));
             }
         }
         managed::release(&mut entries, &diff);
@@ -244,6 +264,17 @@ impl Request<'_> {
         let shape = Shape::Struct(self.message);
         let diff = compare(shape, &last, self.live);
         field_set(shape, &last).difference(&diff.changed()).difference(&diff.removed)
+    }
+}
+
+/// What really changes: of what was asked for, that which the canonical form does not undo (`1000m` is no change of `1`,
+/// an explicit zero no change of an absent field, but of another value it is).
+fn settle(asked: Diff, canonical: Diff) -> Diff {
+    let touched = canonical.changed().union(&canonical.removed);
+    Diff {
+        added: asked.added.intersection(&touched),
+        modified: asked.modified.intersection(&touched),
+        removed: canonical.removed,
     }
 }
 

@@ -146,7 +146,9 @@ fn a_field_of_another_is_a_conflict() {
     );
     // By force it goes over.
     let taken = apply(deployment(), Some(&live), &wanted, "b", true, LATER, None).unwrap();
-    assert_eq!(taken["spec"], json!({"replicas": 2, "paused": false}));
+    // In canonical form, `paused: false` is left out.
+    assert_eq!(taken["spec"]["replicas"], 2);
+    assert!(taken["spec"].get("paused").is_none());
     assert_eq!(owners(&taken), [("Apply b".to_owned(), json!({"f:spec": {"f:paused": {}, "f:replicas": {}}}))]);
     // The same value is shared.
     let shared = then(deployment(), &live, &deploy(json!({"replicas": 1})), "b");
@@ -270,6 +272,17 @@ fn untracked_objects_get_a_first_owner() {
             ("Update before-first-apply".to_owned(), json!({"f:data": {".": {}, "f:a": {}}})),
         ]
     );
+}
+
+#[test]
+fn another_spelling_is_no_change() {
+    let limits = |cpu: &str| deploy(template(json!([{"name": "a", "resources": {"limits": {"cpu": cpu}}}])));
+    let live = first(deployment(), &limits("1000m"), "m");
+    assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"], "1");
+    assert_eq!(then(deployment(), &live, &limits("1000m"), "m"), live);
+    then(deployment(), &live, &limits("1000m"), "other");
+    let status = apply(deployment(), None, &limits("one"), "m", false, NOW, None).unwrap_err();
+    assert_eq!(status.code, 400);
 }
 
 #[test]

@@ -45,3 +45,6 @@ fn check_depth(value: &Value) -> Result<(), Status> {
         Err(Status::bad_request(format!("the patch nests deeper than {DEPTH_MAX} levels")))
     }
 }
+
+#[cfg(test)]
+mod property_tests;

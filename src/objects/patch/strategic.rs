@@ -28,10 +28,10 @@ type Object = Map<String, Value>;
 /// 400 when the patch is no object, nests too deep, holds an unknown or malformed directive, lacks the merge key in an
 /// element of a merging list, or lists elements in another order than its `$setElementOrder`.
 pub fn strategic(kind: &Kind, original: &Value, patch: &Value) -> Result<Value, Status> {
+    check_depth(patch)?;
     let (Value::Object(original), Value::Object(patch)) = (original, patch) else {
         return Err(Status::bad_request("invalid JSON document"));
     };
-    check_depth(&Value::Object(patch.clone()))?;
     let shape = fields::message(&kind.message).map_or(Shape::Free, Shape::Message);
     merge_map(original.clone(), patch.clone(), shape).map(Value::Object).map_err(Status::bad_request)
 }

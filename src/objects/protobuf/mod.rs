@@ -5,8 +5,8 @@
 //!
 //! **Zero values.** Upstream's encoder writes every field that is no pointer, zero or not, and leaves nil pointers out; its
 //! JSON leaves the zero values of most plain fields out again. So a zero scalar on the wire is kept where JSON would show
-//! it: the field is required, or it is a pointer in upstream's types ([`OPTIONAL_ZEROS`] lists those, as the table does not
-//! tell). Lists, maps and messages are kept as they come; an empty message is `{}`, as upstream's JSON has it.
+//! it: the field is required, or it is a pointer in upstream's types (the field table says which are). Lists, maps and
+//! messages are kept as they come; an empty message is `{}`, as upstream's JSON has it.
 
 mod wire;
 
@@ -29,124 +29,6 @@ const DEPTH_MAX: usize = 64;
 
 /// Most values in one object: an element costs two bytes on the wire, but a value here.
 const VALUES_MAX: usize = 400_000;
-
-/// Fields of message and JSON name whose zero says something: pointers in upstream's Go types.
-const OPTIONAL_ZEROS: &[(&str, &[&str])] = &[
-    ("AppArmorProfile", &["localhostProfile"]),
-    ("AzureDiskVolumeSource", &["cachingMode", "fsType", "readOnly", "kind"]),
-    ("BoundObjectReference", &[]),
-    ("CSIVolumeSource", &["readOnly", "fsType"]),
-    ("ClusterTrustBundleProjection", &["name", "signerName", "optional", "user"]),
-    ("ConfigMap", &["immutable"]),
-    ("ConfigMapEnvSource", &["optional"]),
-    ("ConfigMapKeySelector", &["optional"]),
-    ("ConfigMapProjection", &["optional"]),
-    ("ConfigMapVolumeSource", &["defaultMode", "optional", "defaultUser"]),
-    ("Container", &["restartPolicy"]),
-    ("ContainerStatus", &["started", "stopSignal"]),
-    (
-        "DeleteOptions",
-        &[
-            "gracePeriodSeconds",
-            "orphanDependents",
-            "propagationPolicy",
-            "ignoreStoreReadErrorWithClusterBreakingPotential",
-        ],
-    ),
-    ("DeploymentSpec", &["replicas", "revisionHistoryLimit", "progressDeadlineSeconds"]),
-    ("DeploymentStatus", &["collisionCount", "terminatingReplicas"]),
-    ("DownwardAPIVolumeFile", &["mode", "user"]),
-    ("DownwardAPIVolumeSource", &["defaultMode", "defaultUser"]),
-    ("EmptyDirVolumeSource", &["mode"]),
-    ("EphemeralContainerCommon", &["restartPolicy"]),
-    ("FCVolumeSource", &["lun"]),
-    ("FileKeySelector", &["optional"]),
-    ("GRPCAction", &["service"]),
-    ("HostPathVolumeSource", &["type"]),
-    ("ISCSIVolumeSource", &["initiatorName"]),
-    ("KeyToPath", &["mode", "user"]),
-    ("LeaseSpec", &["holderIdentity", "leaseDurationSeconds", "leaseTransitions", "strategy", "preferredHolder"]),
-    ("Lifecycle", &["stopSignal"]),
-    ("ListMeta", &["remainingItemCount"]),
-    ("ListOptions", &["timeoutSeconds", "sendInitialEvents"]),
-    ("NodeFeatures", &["supplementalGroupsPolicy"]),
-    ("NodeRuntimeHandlerFeatures", &["recursiveReadOnlyMounts", "userNamespaces"]),
-    ("NodeSwapStatus", &["capacity"]),
-    ("ObjectMeta", &["deletionGracePeriodSeconds"]),
-    ("OwnerReference", &["controller", "blockOwnerDeletion"]),
-    ("PatchOptions", &["force"]),
-    ("PersistentVolumeClaimSpec", &["storageClassName", "volumeMode", "volumeAttributesClassName"]),
-    ("PodCertificateProjection", &["maxExpirationSeconds", "user"]),
-    ("PodDNSConfigOption", &["value"]),
-    ("PodLogOptions", &["sinceSeconds", "tailLines", "limitBytes", "stream"]),
-    ("PodResourceClaim", &["resourceClaimName", "resourceClaimTemplateName"]),
-    ("PodResourceClaimStatus", &["resourceClaimName"]),
-    ("PodSchedulingGroup", &["podGroupName"]),
-    (
-        "PodSecurityContext",
-        &[
-            "runAsUser",
-            "runAsNonRoot",
-            "fsGroup",
-            "runAsGroup",
-            "fsGroupChangePolicy",
-            "supplementalGroupsPolicy",
-            "seLinuxChangePolicy",
-        ],
-    ),
-    (
-        "PodSpec",
-        &[
-            "terminationGracePeriodSeconds",
-            "activeDeadlineSeconds",
-            "automountServiceAccountToken",
-            "priority",
-            "shareProcessNamespace",
-            "runtimeClassName",
-            "enableServiceLinks",
-            "preemptionPolicy",
-            "setHostnameAsFQDN",
-            "hostUsers",
-            "hostnameOverride",
-        ],
-    ),
-    ("Preconditions", &["uid", "resourceVersion"]),
-    ("Probe", &["terminationGracePeriodSeconds"]),
-    ("ProjectedVolumeSource", &["defaultMode", "defaultUser"]),
-    ("ReplicaSetSpec", &["replicas"]),
-    ("ReplicaSetStatus", &["terminatingReplicas"]),
-    ("SeccompProfile", &["localhostProfile"]),
-    ("Secret", &["immutable"]),
-    ("SecretEnvSource", &["optional"]),
-    ("SecretKeySelector", &["optional"]),
-    ("SecretProjection", &["optional"]),
-    ("SecretVolumeSource", &["defaultMode", "optional", "defaultUser"]),
-    (
-        "SecurityContext",
-        &[
-            "privileged",
-            "runAsUser",
-            "runAsNonRoot",
-            "readOnlyRootFilesystem",
-            "allowPrivilegeEscalation",
-            "runAsGroup",
-            "procMount",
-        ],
-    ),
-    ("ServiceAccount", &["automountServiceAccountToken"]),
-    ("ServiceAccountTokenProjection", &["expirationSeconds", "user"]),
-    ("TokenRequestSpec", &["expirationSeconds"]),
-    ("Toleration", &["tolerationSeconds"]),
-    ("TopologySpreadConstraint", &["minDomains", "nodeAffinityPolicy", "nodeTaintsPolicy"]),
-    ("TypedLocalObjectReference", &["apiGroup"]),
-    ("TypedObjectReference", &["apiGroup", "namespace"]),
-    ("VolumeMount", &["mountPropagation", "recursiveReadOnly"]),
-    ("VolumeMountStatus", &["recursiveReadOnly"]),
-    (
-        "WindowsSecurityContextOptions",
-        &["gmsaCredentialSpecName", "gmsaCredentialSpec", "runAsUserName", "hostProcess"],
-    ),
-];
 
 /// Reads a body into its `apiVersion`, its `kind` and its JSON value (which names both as well).
 ///
@@ -224,14 +106,13 @@ impl Decoder {
         while let Some((number, raw)) = reader.next().map_err(fault)? {
             // Numbers of a later version are skipped.
             let Some(field) = message.by_number(number) else { continue };
-            self.field(message, field, raw, depth, map).map_err(|error| at(message, field, &error))?;
+            self.field(field, raw, depth, map).map_err(|error| at(message, field, &error))?;
         }
         Ok(())
     }
 
     fn field(
         &mut self,
-        message: &'static Message,
         field: &'static Field,
         raw: Raw<'_>,
         depth: usize,
@@ -265,7 +146,7 @@ impl Decoder {
                 let old = map.remove(field.json);
                 let value = self.value(field.ty, raw, depth, old)?;
                 if let Some(value) = value
-                    && (!is_zero(&value) || field.required || zero_counts(message, field))
+                    && (!is_zero(&value) || field.required || field.pointer)
                 {
                     map.insert(field.json.into(), value);
                 }
@@ -410,11 +291,6 @@ fn is_zero(value: &Value) -> bool {
         Value::String(text) => text.is_empty(),
         _ => false,
     }
-}
-
-fn zero_counts(message: &Message, field: &Field) -> bool {
-    let name = message.name.rsplit('.').next().unwrap_or_default();
-    OPTIONAL_ZEROS.iter().any(|(of, fields)| *of == name && fields.contains(&field.json))
 }
 
 /// The last field of bytes with a number.

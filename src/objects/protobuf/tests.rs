@@ -319,13 +319,66 @@ fn durations_read_as_in_go() {
     }
 }
 
+fn unhex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex")).collect()
+}
+
+/// Bodies that kubectl 1.32 sent to a logging server.
 #[test]
-fn the_list_of_pointers_names_fields_that_exist() {
-    for (name, fields) in OPTIONAL_ZEROS {
-        let messages: Vec<_> = fields::messages().filter(|m| m.name.rsplit('.').next() == Some(name)).collect();
-        assert!(!messages.is_empty(), "{name}");
-        for field in *fields {
-            assert!(messages.iter().any(|message| message.field(field).is_some()), "{name}.{field}");
-        }
+fn bodies_of_kubectl_read_as_what_it_was_asked_for() {
+    for (hex, value) in [
+        (
+            // create configmap game --from-literal=a=1 --from-literal=empty=
+            "6b3873000a0f0a0276311209436f6e6669674d617012290a140a0467616d6512001a0022002a0032003800420012060a01611201311209\
+             0a05656d70747912001a002200",
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "game"}, "data": {"a": "1", "empty": ""}}),
+        ),
+        (
+            // create configmap bin --from-file=bin.dat
+            "6b3873000a0f0a0276311209436f6e6669674d617012250a130a0362696e12001a0022002a003200380042001a0e0a0762696e2e646174\
+             120300ff011a002200",
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "bin"}, "binaryData": {"bin.dat": "AP8B"}}),
+        ),
+        (
+            // create secret generic s --from-literal=k=v
+            "6b3873000a0c0a0276311206536563726574121d0a110a017312001a0022002a0032003800420012060a016b1201761a001a002200",
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"k": "dg=="}}),
+        ),
+        (
+            // create namespace team
+            "6b3873000a0f0a02763112094e616d657370616365121c0a140a047465616d12001a0022002a0032003800420012001a020a001a002200",
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}, "spec": {}, "status": {}}),
+        ),
+        (
+            // create deployment web --image=nginx:1 --replicas=0 --port=80
+            "6b3873000a150a07617070732f7631120a4465706c6f796d656e7412ba010a1f0a0377656212001a0022002a003200380042005a0a0a03\
+             61707012037765621288010800120c0a0a0a0361707012037765621a6e0a1c0a0012001a0022002a003200380042005a0a0a0361707012\
+             03776562124e12300a056e67696e7812076e67696e783a312a00320a0a001000185022002a0042006a007200800100880100900100a201\
+             001a00320042004a0052005800600068008201008a01009a0100c2010022020a00280038001a0c0800100018002000280038001a002200",
+            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "labels": {"app": "web"}},
+                "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "web"}}, "strategy": {},
+                    "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [
+                        {"name": "nginx", "image": "nginx:1", "ports": [{"containerPort": 80}], "resources": {}}]}}},
+                "status": {}}),
+        ),
+        (
+            // auth can-i get pods
+            "6b3873000a320a17617574686f72697a6174696f6e2e6b38732e696f2f7631121753656c665375626a6563744163636573735265766965\
+             77123c0a100a0012001a0022002a00320038004200121e0a1c0a0764656661756c7412036765741a0022002a04706f647332003a001a08\
+             080012001a0020001a002200",
+            json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "metadata": {},
+                "spec": {"resourceAttributes": {"namespace": "default", "verb": "get", "resource": "pods"}},
+                "status": {"allowed": false}}),
+        ),
+        (
+            // create token bot --duration=10m
+            "6b3873000a280a1861757468656e7469636174696f6e2e6b38732e696f2f7631120c546f6b656e52657175657374121d0a100a0012001a\
+             0022002a00320038004200120320d8041a040a0012001a002200",
+            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {},
+                "spec": {"expirationSeconds": 600}, "status": {}}),
+        ),
+    ] {
+        let hex: String = hex.split_whitespace().collect();
+        assert_eq!(decode(&unhex(&hex)).unwrap().2, value);
     }
 }
