@@ -1,0 +1,111 @@
+//! Faults of the leader: killed, frozen, asked to stop.
+
+use std::time::Duration;
+
+use chaos::figures::{Samples, longest, table};
+use chaos::{Cluster, Error, Probe};
+use nix::sys::signal::Signal;
+use tokio::time::Instant;
+
+use super::{check, workload};
+
+/// What the issue of the day allows, in milliseconds.
+struct Bounds {
+    first_write: f64,
+    first_pod: f64,
+}
+
+/// Runs each fault and prints one row for each.
+pub async fn measure(cluster: &Cluster, runs: usize) -> Result<bool, Error> {
+    workload::ensure(cluster).await?;
+    let faults = [
+        ("SIGKILL", Signal::SIGKILL, runs, Bounds { first_write: 2_000.0, first_pod: 3_000.0 }),
+        ("SIGSTOP", Signal::SIGSTOP, runs.div_ceil(4), Bounds { first_write: 4_000.0, first_pod: 5_000.0 }),
+        ("SIGTERM", Signal::SIGTERM, runs.div_ceil(2), Bounds { first_write: 300.0, first_pod: 3_000.0 }),
+    ];
+    let mut rows = Vec::new();
+    let mut held = true;
+    for (name, signal, runs, bounds) in faults {
+        let mut readings = Readings::default();
+        for run in 1..=runs {
+            held &= one(cluster, name, signal, run, &mut readings).await?;
+        }
+        held &= check(readings.write.worst() <= bounds.first_write, &format!("{name}: first write"));
+        held &= check(readings.pod.worst() <= bounds.first_pod, &format!("{name}: first pod"));
+        let both = |samples: &Samples| format!("{:.0} / {:.0}", samples.quantile(0.5), samples.worst());
+        rows.push(vec![
+            name.to_owned(),
+            runs.to_string(),
+            both(&readings.write),
+            both(&readings.pod),
+            readings.terms.iter().max().copied().unwrap_or(0).to_string(),
+        ]);
+    }
+    let header = ["leader gets", "runs", "first write, ms (median / worst)", "first pod scheduled, ms", "terms, worst"];
+    println!("{}", table(&header, &rows));
+    Ok(held)
+}
+
+#[derive(Default)]
+struct Readings {
+    write: Samples,
+    pod: Samples,
+    terms: Vec<u64>,
+}
+
+async fn one(cluster: &Cluster, name: &str, signal: Signal, run: usize, readings: &mut Readings) -> Result<bool, Error> {
+    let client = cluster.gateway_client()?;
+    let before = workload::fingerprint(&client).await?;
+    let (leader, term) = (cluster.leader()?, cluster.term()?);
+    let probe = Probe::start(cluster.gateway_client()?, &format!("{}-{run}", name.to_lowercase()));
+    warm(&probe).await?;
+    let fault = Instant::now();
+    cluster.signal(leader.pid, signal)?;
+    let pod = format!("probe-{}-{run}", name.to_lowercase());
+    let (write, pod) = tokio::join!(
+        probe.first_after(fault, Duration::from_secs(30)),
+        workload::schedule_one(&client, &pod, fault)
+    );
+    let (written, _) = probe.finish().await;
+    // A stopping leader may go on accepting for a while: its gap is the longest silence, not the first success.
+    readings.write.add(if signal == Signal::SIGTERM { longest(&written) } else { write? });
+    readings.pod.add(pod?);
+    if signal == Signal::SIGSTOP {
+        cluster.signal(leader.pid, Signal::SIGCONT)?;
+    }
+    cluster.up()?;
+    readings.terms.push(cluster.term()?.saturating_sub(term));
+    let mut held = check(readings.terms.last() <= Some(&3), "at most three terms");
+    held &= check(cluster.nodes()?.iter().all(|node| node.ready), "no agent goes NotReady");
+    held &= check(before == workload::fingerprint(&client).await?, "no container restarts");
+    workload::clear_probes(&client).await?;
+    held &= lost_none(cluster, &written.iter().map(|one| one.name.clone()).collect::<Vec<_>>()).await?;
+    Ok(held)
+}
+
+/// Waits until the probe writes steadily.
+async fn warm(probe: &Probe) -> Result<(), Error> {
+    let began = Instant::now();
+    while probe.count().await < 20 {
+        if began.elapsed() > Duration::from_secs(20) {
+            let what = "twenty writes before the fault".to_owned();
+            return Err(Error::Late { what, seconds: 20, detail: format!(": {} failed", probe.failures()) });
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Whether every acknowledged write is there; removes them.
+pub async fn lost_none(cluster: &Cluster, names: &[String]) -> Result<bool, Error> {
+    let client = cluster.gateway_client()?;
+    let list = client.json(client::Call::get("/api/v1/namespaces/default/configmaps")).await?;
+    let found: std::collections::BTreeSet<&str> = list["items"]
+        .as_array()
+        .map(|items| items.iter().filter_map(|item| item["metadata"]["name"].as_str()).collect())
+        .unwrap_or_default();
+    let lost: Vec<&String> = names.iter().filter(|name| !found.contains(name.as_str())).collect();
+    let held = check(lost.is_empty(), &format!("acknowledged writes are lost: {lost:?}"));
+    client.json(client::Call::new(http::Method::DELETE, "/api/v1/namespaces/default/configmaps")).await?;
+    Ok(held)
+}

@@ -1,0 +1,487 @@
+//! Discovery: which groups, versions, resources and verbs there are.
+//!
+//! Three forms: the aggregated list (apidiscovery.k8s.io, v2 and v2beta1), the per-group lists of old, and `/version`.
+//! Field order follows upstream's structs, because upstream's own scripts compare bytes
+//! (`test/cmd/discovery.sh`).
+
+use objects::{Kind, kind};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::document::Document;
+
+const JSON: &str = "application/json";
+const AGGREGATED_V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+const AGGREGATED_V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+
+const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
+
+/// A subresource, or a resource that is only created and never stored.
+struct Extra {
+    /// Plural of the resource it belongs to.
+    parent: &'static str,
+    /// Group of the parent.
+    parent_group: &'static str,
+    /// Name behind the slash.
+    name: &'static str,
+    /// Group and version of what is sent and answered; empty for the parent's own.
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+}
+
+/// Subresources that follow from no flag of their kind.
+const EXTRAS: &[Extra] = &[
+    extra("namespaces", "finalize", "", "v1", "Namespace", &["update"]),
+    extra("pods", "attach", "", "v1", "PodAttachOptions", &["create", "get"]),
+    extra("pods", "binding", "", "v1", "Binding", &["create"]),
+    extra("pods", "eviction", "policy", "v1", "Eviction", &["create"]),
+    extra("pods", "exec", "", "v1", "PodExecOptions", &["create", "get"]),
+    extra("pods", "log", "", "v1", "Pod", &["get"]),
+];
+
+const fn extra(
+    parent: &'static str,
+    name: &'static str,
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    verbs: &'static [&'static str],
+) -> Extra {
+    Extra { parent, parent_group: "", name, group, version, kind, verbs }
+}
+
+/// Kinds that are asked and answered but never stored: `(group, plural, kind)`, all cluster-scoped, version v1.
+pub const REVIEWS: &[(&str, &str, &str)] = &[
+    ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
+    ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
+    ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
+];
+
+/// What a discovery path answers to a client that accepts `accept`; `None` for any other path, and for groups or
+/// versions that are not served.
+pub fn answer(path: &str, accept: Option<&str>) -> Option<Document> {
+    let path = path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path);
+    let steps: Vec<&str> = path.split('/').skip(1).collect();
+    match steps.as_slice() {
+        ["api"] => Some(aggregated(accept, &[""]).unwrap_or_else(|| Document::json(JSON, &Versions::core()))),
+        ["apis"] => {
+            Some(aggregated(accept, &groups()[1..]).unwrap_or_else(|| Document::json(JSON, &GroupList::all())))
+        }
+        ["apis", group] if groups()[1..].contains(group) => Some(Document::json(JSON, &GroupEntry::alone(group))),
+        ["api", "v1"] => Some(Document::json(JSON, &ResourceList::of("", "v1"))),
+        ["apis", group, "v1"] if groups()[1..].contains(group) => {
+            Some(Document::json(JSON, &ResourceList::of(group, "v1")))
+        }
+        _ => None,
+    }
+}
+
+/// Groups served, the core group first, each once.
+fn groups() -> Vec<&'static str> {
+    let mut groups: Vec<&'static str> = vec![""];
+    let reviewed = REVIEWS.iter().map(|(group, ..)| *group);
+    for group in kind::all().iter().map(|kind| kind.group.as_str()).chain(reviewed) {
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    groups
+}
+
+/// The aggregated form, where the client names it before plain JSON.
+fn aggregated(accept: Option<&str>, groups: &[&'static str]) -> Option<Document> {
+    for offered in accept?.split(',') {
+        let mut parts = offered.split(';').map(str::trim);
+        if parts.next()? != JSON {
+            continue;
+        }
+        let parameters: Vec<&str> = parts.filter(|part| !part.starts_with("q=")).collect();
+        if parameters.is_empty() {
+            return None;
+        }
+        if !parameters.contains(&"g=apidiscovery.k8s.io") || !parameters.contains(&"as=APIGroupDiscoveryList") {
+            continue;
+        }
+        if parameters.contains(&"v=v2") {
+            return Some(Document::json(AGGREGATED_V2, &Discovery::of("apidiscovery.k8s.io/v2", groups)));
+        }
+        if parameters.contains(&"v=v2beta1") {
+            return Some(Document::json(AGGREGATED_V2BETA1, &Discovery::of("apidiscovery.k8s.io/v2beta1", groups)));
+        }
+    }
+    None
+}
+
+fn kinds_of<'a>(group: &'a str) -> impl Iterator<Item = &'static Kind> + 'a {
+    kind::all().iter().map(AsRef::as_ref).filter(move |kind: &&Kind| kind.group == group)
+}
+
+fn reviews_of(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    REVIEWS.iter().filter(move |(of, ..)| *of == group).map(|(_, plural, kind)| (*plural, *kind))
+}
+
+fn extras_of(kind: &Kind) -> impl Iterator<Item = &'static Extra> {
+    EXTRAS.iter().filter(move |extra| extra.parent == kind.plural && extra.parent_group == kind.group)
+}
+
+// === The lists of old ===
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Versions {
+    kind: &'static str,
+    versions: [&'static str; 1],
+    #[serde(rename = "serverAddressByClientCIDRs")]
+    addresses: [(); 0],
+}
+
+impl Versions {
+    fn core() -> Self {
+        Self { kind: "APIVersions", versions: ["v1"], addresses: [] }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupVersion {
+    group_version: String,
+    version: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupEntry {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_version: Option<&'static str>,
+    name: String,
+    versions: [GroupVersion; 1],
+    preferred_version: GroupVersion,
+}
+
+impl GroupEntry {
+    fn of(group: &str) -> Self {
+        let version = || GroupVersion { group_version: format!("{group}/v1"), version: "v1" };
+        Self { kind: None, api_version: None, name: group.into(), versions: [version()], preferred_version: version() }
+    }
+
+    fn alone(group: &str) -> Self {
+        Self { kind: Some("APIGroup"), api_version: Some("v1"), ..Self::of(group) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupList {
+    kind: &'static str,
+    api_version: &'static str,
+    groups: Vec<GroupEntry>,
+}
+
+impl GroupList {
+    fn all() -> Self {
+        let groups = groups()[1..].iter().map(|group| GroupEntry::of(group)).collect();
+        Self { kind: "APIGroupList", api_version: "v1", groups }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceList {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_version: Option<&'static str>,
+    group_version: String,
+    resources: Vec<ResourceEntry>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceEntry {
+    name: String,
+    singular_name: String,
+    namespaced: bool,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    group: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    version: &'static str,
+    kind: String,
+    verbs: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    short_names: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    categories: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    storage_version_hash: String,
+}
+
+impl ResourceEntry {
+    fn plain(name: String, namespaced: bool, kind: &str, verbs: &[&'static str]) -> Self {
+        Self {
+            name,
+            singular_name: String::new(),
+            namespaced,
+            group: "",
+            version: "",
+            kind: kind.into(),
+            verbs: verbs.to_vec(),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+            storage_version_hash: String::new(),
+        }
+    }
+}
+
+impl ResourceList {
+    fn of(group: &str, version: &str) -> Self {
+        let mut resources = Vec::new();
+        for kind in kinds_of(group) {
+            let sub = |name: &str, answers: &str, verbs| {
+                ResourceEntry::plain(format!("{}/{name}", kind.plural), kind.namespaced, answers, verbs)
+            };
+            resources.push(ResourceEntry {
+                singular_name: kind.singular.clone(),
+                short_names: kind.short_names.clone(),
+                categories: kind.categories.clone(),
+                storage_version_hash: storage_version_hash(kind),
+                ..ResourceEntry::plain(kind.plural.clone(), kind.namespaced, &kind.kind, VERBS)
+            });
+            for extra in extras_of(kind) {
+                let (group, version) = if extra.group.is_empty() { ("", "") } else { (extra.group, extra.version) };
+                resources.push(ResourceEntry { group, version, ..sub(extra.name, extra.kind, extra.verbs) });
+            }
+            if kind.has_scale {
+                let scale = sub("scale", "Scale", STATUS_VERBS);
+                resources.push(ResourceEntry { group: "autoscaling", version: "v1", ..scale });
+            }
+            if kind.has_status {
+                resources.push(sub("status", &kind.kind, STATUS_VERBS));
+            }
+        }
+        for (plural, kind) in reviews_of(group) {
+            let entry = ResourceEntry::plain(plural.into(), false, kind, &["create"]);
+            resources.push(ResourceEntry { singular_name: kind.to_lowercase(), ..entry });
+        }
+        resources.sort_by(|left, right| left.name.cmp(&right.name));
+        let group_version = if group.is_empty() { version.into() } else { format!("{group}/{version}") };
+        let api_version = (!group.is_empty()).then_some("v1");
+        Self { kind: "APIResourceList", api_version, group_version, resources }
+    }
+}
+
+/// Changes when the stored form of a kind changes; opaque to clients.
+fn storage_version_hash(kind: &Kind) -> String {
+    use base64::Engine;
+    let hash = Sha256::digest(format!("{}/{}/{}", kind.group, kind.version, kind.kind));
+    base64::engine::general_purpose::STANDARD.encode(&hash[..8])
+}
+
+// === The aggregated list ===
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Discovery {
+    kind: &'static str,
+    api_version: &'static str,
+    metadata: Empty,
+    items: Vec<GroupDiscovery>,
+}
+
+#[derive(Serialize)]
+struct Empty {}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupDiscovery {
+    metadata: GroupMetadata,
+    versions: [VersionDiscovery; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupMetadata {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'static str,
+    creation_timestamp: (),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct VersionDiscovery {
+    version: &'static str,
+    resources: Vec<ResourceDiscovery>,
+    freshness: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResourceDiscovery {
+    resource: String,
+    response_kind: ResponseKind,
+    scope: &'static str,
+    singular_resource: String,
+    verbs: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    short_names: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    categories: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    subresources: Vec<SubresourceDiscovery>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SubresourceDiscovery {
+    subresource: String,
+    response_kind: ResponseKind,
+    verbs: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct ResponseKind {
+    group: String,
+    version: String,
+    kind: String,
+}
+
+impl ResponseKind {
+    fn new(group: &str, version: &str, kind: &str) -> Self {
+        Self { group: group.into(), version: version.into(), kind: kind.into() }
+    }
+}
+
+impl Discovery {
+    fn of(api_version: &'static str, groups: &[&'static str]) -> Self {
+        let items = groups
+            .iter()
+            .map(|group| GroupDiscovery {
+                metadata: GroupMetadata { name: group, creation_timestamp: () },
+                versions: [VersionDiscovery { version: "v1", resources: resources_of(group), freshness: "Current" }],
+            })
+            .collect();
+        Self { kind: "APIGroupDiscoveryList", api_version, metadata: Empty {}, items }
+    }
+}
+
+fn resources_of(group: &str) -> Vec<ResourceDiscovery> {
+    let stored = kinds_of(group).map(|kind| {
+        let own = || ResponseKind::new(&kind.group, &kind.version, &kind.kind);
+        let mut subresources: Vec<SubresourceDiscovery> = extras_of(kind)
+            .map(|extra| SubresourceDiscovery {
+                subresource: extra.name.into(),
+                response_kind: ResponseKind::new(extra.group, extra.version, extra.kind),
+                verbs: extra.verbs.to_vec(),
+            })
+            .collect();
+        let more = [
+            (kind.has_scale, "scale", ResponseKind::new("autoscaling", "v1", "Scale")),
+            (kind.has_status, "status", own()),
+        ];
+        for (_, name, response_kind) in more.into_iter().filter(|(exists, ..)| *exists) {
+            let verbs = STATUS_VERBS.to_vec();
+            subresources.push(SubresourceDiscovery { subresource: name.into(), response_kind, verbs });
+        }
+        ResourceDiscovery {
+            resource: kind.plural.clone(),
+            response_kind: own(),
+            scope: if kind.namespaced { "Namespaced" } else { "Cluster" },
+            singular_resource: kind.singular.clone(),
+            verbs: VERBS.to_vec(),
+            short_names: kind.short_names.clone(),
+            categories: kind.categories.clone(),
+            subresources,
+        }
+    });
+    let reviews = reviews_of(group).map(|(plural, kind)| ResourceDiscovery {
+        resource: plural.into(),
+        response_kind: ResponseKind::new(group, "v1", kind),
+        scope: "Cluster",
+        singular_resource: kind.to_lowercase(),
+        verbs: vec!["create"],
+        short_names: Vec::new(),
+        categories: Vec::new(),
+        subresources: Vec::new(),
+    });
+    let mut all: Vec<ResourceDiscovery> = stored.chain(reviews).collect();
+    all.sort_by(|left, right| left.resource.cmp(&right.resource));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn text(path: &str, accept: Option<&str>) -> (String, String) {
+        let document = answer(path, accept).unwrap_or_else(|| panic!("{path} is served"));
+        (document.content_type.to_owned(), String::from_utf8(document.body.to_vec()).expect("text"))
+    }
+
+    #[test]
+    fn the_form_follows_what_the_client_accepts() {
+        let v2 = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        let old = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
+        let rows = [
+            (None, "APIGroupList", JSON),
+            (Some("*/*"), "APIGroupList", JSON),
+            (Some(JSON), "APIGroupList", JSON),
+            (Some(v2), "APIGroupDiscoveryList", AGGREGATED_V2),
+            (Some(old), "APIGroupDiscoveryList", AGGREGATED_V2BETA1),
+        ];
+        for (accept, kind, content_type) in rows {
+            for path in ["/apis", "/apis/"] {
+                let (found, body) = text(path, accept);
+                assert_eq!(found, content_type, "{accept:?}");
+                assert!(body.contains(&format!("\"kind\":\"{kind}\"")), "{accept:?}: {body}");
+            }
+        }
+        let both = format!("{v2},{old},{JSON}");
+        assert_eq!(text("/api", Some(&both)).0, AGGREGATED_V2);
+        assert_eq!(text("/api", Some(JSON)).0, JSON);
+    }
+
+    #[test]
+    fn bytes_are_in_upstreams_order() {
+        let (_, body) = text("/api/v1", None);
+        let wanted = concat!(
+            r#"{"name":"configmaps","singularName":"configmap","namespaced":true,"kind":"ConfigMap","verbs":["create","#,
+            r#""delete","deletecollection","get","list","patch","update","watch"],"shortNames":["cm"],"storageVersionHash":"#
+        );
+        assert!(body.contains(wanted), "{body}");
+        assert!(body.contains(r#"{"name":"pods/eviction","singularName":"","namespaced":true,"group":"policy","version":"v1","kind":"Eviction""#));
+    }
+
+    #[test]
+    fn both_forms_name_the_same_resources() {
+        let accept = Some(AGGREGATED_V2);
+        for (path, list) in [("/api", "/api/v1"), ("/apis", "/apis/apps/v1")] {
+            let aggregated: Value = serde_json::from_str(&text(path, accept).1).expect("JSON");
+            let group = aggregated["items"][0]["versions"][0]["resources"].as_array().expect("resources");
+            let mut names = Vec::new();
+            for resource in group {
+                let name = resource["resource"].as_str().expect("name");
+                names.push(name.to_owned());
+                for sub in resource["subresources"].as_array().map_or(&[][..], Vec::as_slice) {
+                    names.push(format!("{name}/{}", sub["subresource"].as_str().expect("name")));
+                }
+            }
+            names.sort();
+            let legacy: Value = serde_json::from_str(&text(list, None).1).expect("JSON");
+            let legacy: Vec<&str> =
+                legacy["resources"].as_array().expect("list").iter().map(|one| one["name"].as_str().expect("name")).collect();
+            assert_eq!(names, legacy);
+        }
+    }
+
+    #[test]
+    fn what_is_not_served_is_not_answered() {
+        for path in ["/", "/api/v2", "/apis/nope", "/apis/apps/v2", "/apis//v1", "/api/v1/pods"] {
+            assert!(answer(path, None).is_none(), "{path}");
+        }
+    }
+}

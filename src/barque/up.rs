@@ -1,0 +1,275 @@
+//! `barque up`: a local cluster of separate processes. On a folder that exists, only what does not run is started.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use client::{Address, Call, Client, Endpoints, Kubeconfig};
+use identity::{Authority, ReloadableCert, Role, Token, tls};
+use serde_json::Value;
+
+use crate::cli::{RuntimeChoice, UpArgs};
+use crate::config::{JoinFile, MasterFile, NodeFile, PortFile, TimersFile};
+use crate::layout::{self, Layout, LocalMaster};
+use crate::progress::Progress;
+use crate::{Error, config, process, status, token};
+
+/// How long a phase may take before `up` gives up; a cold disk may be slow, a cluster that needs longer is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// Starts the cluster and waits until every node is Ready.
+pub async fn run(args: UpArgs) -> Result<(), Error> {
+    let mut progress = Progress::new();
+    let dir = layout::absolute(&args.dir)?;
+    let known = Layout::load(&dir)?;
+    let again = known.is_some();
+    let layout = match known {
+        Some(known) => {
+            if known.masters.len() != usize::from(args.masters) || known.nodes.len() != usize::from(args.nodes) {
+                progress.note(&format!(
+                    "{} has {} masters and {} nodes already; they are kept",
+                    dir.display(),
+                    known.masters.len(),
+                    known.nodes.len()
+                ));
+            }
+            known
+        }
+        None => {
+            let runtime = choose_runtime(args.runtime, &mut progress).await?;
+            let plan = Layout::plan(args.masters, args.nodes, runtime)?;
+            plan.save(&dir)?;
+            plan
+        }
+    };
+    let up = Up { dir, layout };
+    up.start_founder(&mut progress).await?;
+    let admin = up.administrator()?;
+    up.wait_ready(&admin, &up.layout.masters[..1], &mut progress).await?;
+    up.start_others(&admin, &mut progress).await?;
+    up.write_kubeconfig(&admin)?;
+    up.wait_ready(&admin, &up.layout.masters, &mut progress).await?;
+    up.wait_nodes(&admin, &mut progress).await?;
+    progress.done();
+    let kubeconfig = layout::kubeconfig_path(&up.dir);
+    eprintln!(
+        "  {} in {:.1} s\n\n  kubectl --kubeconfig {} get nodes\n",
+        if again { "The cluster runs" } else { "A new cluster runs" },
+        progress.seconds(),
+        kubeconfig.display()
+    );
+    if args.detach { Ok(()) } else { status::live(&up.dir).await }
+}
+
+/// Takes Docker where an engine answers; says so in one line where none does.
+async fn choose_runtime(wanted: RuntimeChoice, progress: &mut Progress) -> Result<RuntimeChoice, Error> {
+    match wanted {
+        RuntimeChoice::Sim => Ok(RuntimeChoice::Sim),
+        RuntimeChoice::Docker => runtime::docker::Docker::probe().await.map(|_| RuntimeChoice::Docker).map_err(Error::from),
+        RuntimeChoice::Auto => match runtime::docker::Docker::probe().await {
+            Ok(_) => Ok(RuntimeChoice::Docker),
+            Err(error) => {
+                progress.note(&format!("{error} Going on with simulated containers: nothing really runs."));
+                Ok(RuntimeChoice::Sim)
+            }
+        },
+    }
+}
+
+struct Up {
+    dir: std::path::PathBuf,
+    layout: Layout,
+}
+
+/// An administrator of the cluster, with a client that knows all its masters.
+struct Administrator {
+    authority: Authority,
+    credential: identity::Credential,
+    client: Client,
+}
+
+impl Up {
+    async fn start_founder(&self, progress: &mut Progress) -> Result<(), Error> {
+        progress.begin("first master");
+        let founder = &self.layout.masters[0];
+        self.start_master(founder, None)?;
+        let record = layout::process_dir(&self.dir, &founder.name).join("master.json");
+        self.wait("the first master's identity", &founder.name, progress, async || Ok(record.exists())).await
+    }
+
+    fn start_master(&self, master: &LocalMaster, join: Option<JoinFile>) -> Result<(), Error> {
+        if process::running(&self.dir, &master.name).is_some() {
+            return Ok(());
+        }
+        let folder = layout::process_dir(&self.dir, &master.name);
+        let port = |port: u16| PortFile { listen: ([127, 0, 0, 1], port).into(), advertise: None };
+        let file = MasterFile {
+            name: master.name.clone(),
+            dir: folder.clone(),
+            api: port(master.api),
+            peers: port(master.peers),
+            names: Vec::new(),
+            join,
+            timers: TimersFile::default(),
+        };
+        let path = folder.join("config.json");
+        // A file that somebody has edited since stays as it is.
+        if !path.exists() {
+            config::write(&path, &file)?;
+        }
+        process::start(&self.dir, &master.name, &["master", "--config", &path.display().to_string()])?;
+        Ok(())
+    }
+
+    fn administrator(&self) -> Result<Administrator, Error> {
+        let founder = layout::process_dir(&self.dir, &self.layout.masters[0].name);
+        let (authority, credential) = master::administrator(&founder)?;
+        let own = ReloadableCert::new(credential.clone())?;
+        let tls = tls::api_client(&authority.serving()?, Some(own))?;
+        let endpoints = Endpoints::parse(&self.layout.api_addresses().join(","))?;
+        Ok(Administrator { authority, credential, client: Client::new(endpoints, tls) })
+    }
+
+    async fn wait_ready(
+        &self,
+        admin: &Administrator,
+        masters: &[LocalMaster],
+        progress: &mut Progress,
+    ) -> Result<(), Error> {
+        if masters.len() > 1 {
+            progress.begin("masters ready");
+        }
+        for master in masters {
+            let address = Address::new("127.0.0.1", master.api)?;
+            let probe = async || {
+                let call = Call::get("/readyz").deadline(Duration::from_secs(1));
+                Ok(admin.client.request_to(&address, call).await.is_ok_and(|answer| answer.status.is_success()))
+            };
+            self.wait(&format!("{} ready", master.name), &master.name, progress, probe).await?;
+        }
+        Ok(())
+    }
+
+    async fn start_others(&self, admin: &Administrator, progress: &mut Progress) -> Result<(), Error> {
+        progress.begin("other masters and nodes");
+        let addresses = self.layout.api_addresses();
+        for master in &self.layout.masters[1..] {
+            if process::running(&self.dir, &master.name).is_none() {
+                let token_file = self.token_file(admin, Role::Master, &master.name).await?;
+                // Only the founder is known to serve already; the others are still coming up.
+                self.start_master(master, Some(JoinFile { masters: addresses[..1].to_vec(), token_file }))?;
+            }
+        }
+        for (position, node) in self.layout.nodes.iter().enumerate() {
+            if process::running(&self.dir, &node.name).is_some() {
+                continue;
+            }
+            let folder = layout::process_dir(&self.dir, &node.name);
+            let mut masters = addresses.clone();
+            let count = masters.len();
+            masters.rotate_left(position % count);
+            let file = NodeFile {
+                name: Some(node.name.clone()),
+                dir: Some(folder.clone()),
+                masters,
+                token_file: Some(self.token_file(admin, Role::Node, &node.name).await?),
+                address: Some(node.address),
+                port: Some(node.port),
+                host_port_address: Some(node.address),
+                gateway: Some(([127, 0, 0, 1], node.gateway).into()),
+                runtime: Some(self.layout.runtime),
+                share: u32::try_from(self.layout.nodes.len()).ok(),
+                labels: std::collections::BTreeMap::new(),
+            };
+            let path = folder.join("config.json");
+            config::write(&path, &file)?;
+            process::start(&self.dir, &node.name, &["node", "--config", &path.display().to_string()])?;
+        }
+        if process::running(&self.dir, "gateway").is_none() {
+            let listen = format!("127.0.0.1:{}", self.layout.gateway);
+            let kubeconfig = layout::kubeconfig_path(&self.dir).display().to_string();
+            self.write_kubeconfig(admin)?;
+            let arguments =
+                ["gateway", "--masters", &addresses.join(","), "--listen", &listen, "--kubeconfig", &kubeconfig];
+            process::start(&self.dir, "gateway", &arguments)?;
+        }
+        Ok(())
+    }
+
+    /// A token in a file of the process that will use it; one that has joined already needs none.
+    async fn token_file(&self, admin: &Administrator, role: Role, name: &str) -> Result<std::path::PathBuf, Error> {
+        let folder = layout::process_dir(&self.dir, name);
+        let path = folder.join("token");
+        if !folder.join("master.json").exists() && !folder.join("node.json").exists() {
+            let token: Token = token::create(&admin.client, &admin.authority.serving()?, role, 1).await?;
+            identity::files::write_private(&path, token.expose().as_bytes())?;
+        }
+        Ok(path)
+    }
+
+    async fn wait_nodes(&self, admin: &Administrator, progress: &mut Progress) -> Result<(), Error> {
+        progress.begin("nodes ready");
+        for node in &self.layout.nodes {
+            let path = format!("/api/v1/nodes/{}", node.name);
+            let probe = async || {
+                let call = Call::get(&path).deadline(Duration::from_secs(2));
+                let Ok(answer) = admin.client.json(call).await else { return Ok(false) };
+                Ok(is_ready(&answer))
+            };
+            self.wait(&format!("{} ready", node.name), &node.name, progress, probe).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a condition while the process that must bring it about lives.
+    async fn wait(
+        &self,
+        what: &str,
+        name: &str,
+        progress: &Progress,
+        condition: impl AsyncFn() -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        progress.news(what);
+        let began = Instant::now();
+        while !condition().await? {
+            if process::running(&self.dir, name).is_none() {
+                return Err(process::ended(&self.dir, name));
+            }
+            if began.elapsed() > PATIENCE {
+                return Err(Error::Slow {
+                    phase: what.to_owned(),
+                    seconds: PATIENCE.as_secs(),
+                    hint: format!("its log may say why: {}", layout::log_path(&self.dir, name).display()),
+                });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        Ok(())
+    }
+
+    fn write_kubeconfig(&self, admin: &Administrator) -> Result<(), Error> {
+        let path = layout::kubeconfig_path(&self.dir);
+        let mut servers = vec![("barque".to_owned(), format!("127.0.0.1:{}", self.layout.gateway))];
+        let addresses = self.layout.api_addresses();
+        servers.extend(self.layout.masters.iter().map(|master| master.name.clone()).zip(addresses));
+        write_kubeconfig(&path, servers, &admin.authority, admin.credential.clone())
+    }
+}
+
+/// Writes an administrator's kubeconfig with a context for each server; the first is the default.
+fn write_kubeconfig(
+    path: &Path,
+    servers: Vec<(String, String)>,
+    authority: &Authority,
+    credential: identity::Credential,
+) -> Result<(), Error> {
+    crate::kubeconfig::assemble(servers, authority, credential).and_then(|file: Kubeconfig| Ok(file.save(path)?))
+}
+
+/// Whether a Node object says that it is Ready.
+pub fn is_ready(node: &Value) -> bool {
+    node["status"]["conditions"].as_array().is_some_and(|conditions| {
+        conditions.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    })
+}
