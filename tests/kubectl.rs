@@ -1,0 +1,248 @@
+//! The unmodified kubectl against three masters. Containers are simulated here: this is about the API.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use chaos::{Cluster, Shape};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn cluster() -> Cluster {
+    let shape = Shape { masters: 3, nodes: 3, runtime: "sim" };
+    Cluster::start(Path::new(env!("CARGO_BIN_EXE_barque")), shape).expect("a cluster")
+}
+
+/// Runs kubectl and returns what it printed.
+fn ok(cluster: &Cluster, line: &str) -> String {
+    let arguments: Vec<&str> = line.split_whitespace().collect();
+    cluster.kubectl(&arguments).unwrap_or_else(|error| panic!("kubectl {line}: {error}"))
+}
+
+/// Runs kubectl, which must fail, and returns what it complained.
+fn refused(cluster: &Cluster, line: &str) -> String {
+    let arguments: Vec<&str> = line.split_whitespace().collect();
+    cluster.kubectl(&arguments).expect_err(line).to_string()
+}
+
+/// Runs kubectl with a manifest on its standard input.
+fn with_input(cluster: &Cluster, line: &str, manifest: &str) -> Result<String, String> {
+    let arguments: Vec<&str> = line.split_whitespace().collect();
+    let mut command = cluster.kubectl_command(&arguments);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl starts");
+    child.stdin.take().expect("piped").write_all(manifest.as_bytes()).expect("kubectl reads");
+    let output = child.wait_with_output().expect("kubectl ends");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+fn json(cluster: &Cluster, line: &str) -> Value {
+    serde_json::from_str(&ok(cluster, &format!("{line} -o json"))).expect("JSON")
+}
+
+fn has(text: &str, fragments: &[&str]) {
+    for fragment in fragments {
+        assert!(text.contains(fragment), "{fragment:?} is missing in:\n{text}");
+    }
+}
+
+const WEB: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 3
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: main, image: "web:1", ports: [{containerPort: 80}], env: [{name: A, value: "1"}]}
+"#;
+
+#[test]
+fn kubectl_finds_its_way_about() {
+    let cluster = cluster();
+    has(&ok(&cluster, "version"), &["Server Version: v1.37.0+barque"]);
+    has(&ok(&cluster, "api-resources"), &["deployments", "deploy", "apps/v1", "configmaps", "cm", "leases"]);
+    has(&ok(&cluster, "get nodes"), &["NAME", "STATUS", "ROLES", "node-1", "node-2", "node-3", "Ready"]);
+    has(&ok(&cluster, "get nodes -o wide"), &["INTERNAL-IP", "CONTAINER-RUNTIME", "127.0.0.11"]);
+    has(&ok(&cluster, "get namespaces"), &["default", "kube-system", "kube-public", "kube-node-lease", "Active"]);
+    has(&ok(&cluster, "describe node node-1"), &["Capacity", "Allocatable", "KubeletReady"]);
+    has(&ok(&cluster, "explain deployment.spec.replicas"), &["FIELD: replicas <integer>"]);
+    has(&ok(&cluster, "explain pod.spec.containers"), &["livenessProbe"]);
+    has(&refused(&cluster, "get pod nope"), &["Error from server (NotFound): pods \"nope\" not found"]);
+    has(&refused(&cluster, "get nonsense"), &["the server doesn't have a resource type"]);
+    has(&ok(&cluster, "get serviceaccount default -o name"), &["serviceaccount/default"]);
+    has(&ok(&cluster, "get --raw /livez"), &["ok"]);
+    has(&ok(&cluster, "get --raw /metrics"), &["apiserver_request_total"]);
+}
+
+#[test]
+fn objects_are_created_changed_and_deleted() {
+    let cluster = cluster();
+    ok(&cluster, "create namespace shop");
+    ok(&cluster, "-n shop create configmap settings --from-literal=colour=blue");
+    ok(&cluster, "-n shop create secret generic key --from-literal=password=s3cret");
+    assert_eq!(json(&cluster, "-n shop get secret key")["data"]["password"], "czNjcmV0");
+    has(&refused(&cluster, "-n shop create configmap settings"), &["AlreadyExists", "configmaps \"settings\" already exists"]);
+    has(&refused(&cluster, "-n nowhere create configmap a"), &["namespaces \"nowhere\" not found"]);
+    ok(&cluster, "-n shop label configmap settings tier=front");
+    ok(&cluster, "-n shop annotate configmap settings note=hello");
+    has(&ok(&cluster, "-n shop get configmap -l tier=front -o name"), &["configmap/settings"]);
+    assert_eq!(ok(&cluster, "-n shop get configmap -l tier!=front,tier -o name"), "");
+    for (kind, patch) in [
+        ("merge", r#"{"data":{"colour":"red"}}"#),
+        ("json", r#"[{"op":"replace","path":"/data/colour","value":"red"}]"#),
+        ("strategic", r#"{"data":{"colour":"red","size":"big"}}"#),
+    ] {
+        ok(&cluster, &format!("-n shop patch configmap settings --type {kind} -p {patch}"));
+        assert_eq!(json(&cluster, "-n shop get configmap settings")["data"]["colour"], "red", "{kind}");
+    }
+    let unchanged = ok(&cluster, r#"-n shop patch configmap settings --type merge -p {"data":{"colour":"red"}}"#);
+    has(&unchanged, &["patched (no change)"]);
+    let manifest = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: strict, namespace: shop}\ndatta: {a: b}\n";
+    has(&with_input(&cluster, "create -f -", manifest).expect_err("an unknown field"), &["unknown field \"datta\""]);
+    let stale = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings, namespace: shop, resourceVersion: \"1\"}\n";
+    let conflict = with_input(&cluster, "replace -f -", stale).expect_err("a stale version");
+    has(&conflict, &["Conflict", "please apply your changes to the latest version and try again"]);
+    ok(&cluster, "-n shop create configmap doomed");
+    has(&ok(&cluster, "-n shop delete configmap doomed"), &["configmap \"doomed\" deleted"]);
+    ok(&cluster, "delete namespace shop --timeout=30s");
+    has(&refused(&cluster, "get namespace shop"), &["not found"]);
+}
+
+#[test]
+fn apply_merges_and_knows_who_owns_what() {
+    let cluster = cluster();
+    has(&with_input(&cluster, "apply -f -", WEB).unwrap(), &["deployment.apps/web created"]);
+    has(&with_input(&cluster, "apply -f -", WEB).unwrap(), &["deployment.apps/web unchanged"]);
+    let generation = |cluster: &Cluster| json(cluster, "get deployment web")["metadata"]["generation"].clone();
+    assert_eq!(generation(&cluster), 1);
+    let more = WEB.replace("replicas: 3", "replicas: 2");
+    has(&with_input(&cluster, "apply -f -", &more).unwrap(), &["configured"]);
+    assert_eq!(generation(&cluster), 2);
+    let without = more.replace(r#", env: [{name: A, value: "1"}]"#, "");
+    with_input(&cluster, "apply -f -", &without).unwrap();
+    let container = json(&cluster, "get deployment web")["spec"]["template"]["spec"]["containers"][0].clone();
+    assert!(container["env"].is_null(), "what the manifest dropped is gone: {container}");
+    let diff = with_input(&cluster, "diff -f -", &without);
+    assert!(diff.is_ok(), "nothing differs: {diff:?}");
+    let dry = with_input(&cluster, "apply --dry-run=server -f -", &without.replace("replicas: 2", "replicas: 9"));
+    has(&dry.unwrap(), &["configured (server dry run)"]);
+    assert_eq!(json(&cluster, "get deployment web")["spec"]["replicas"], 2);
+
+    let manager = "apply --server-side --field-manager=other -f -";
+    let conflict = with_input(&cluster, manager, WEB).expect_err("somebody else owns replicas");
+    has(&conflict, &["conflict", ".spec.replicas"]);
+    let forced = format!("{manager} --force-conflicts");
+    has(&with_input(&cluster, &forced, WEB).unwrap(), &["serverside-applied"]);
+    assert_eq!(json(&cluster, "get deployment web")["spec"]["replicas"], 3);
+}
+
+#[test]
+fn deployments_roll() {
+    let cluster = cluster();
+    with_input(&cluster, "apply -f -", WEB).unwrap();
+    has(&ok(&cluster, "rollout status deployment web --timeout=60s"), &["successfully rolled out"]);
+    has(&ok(&cluster, "get deployment web"), &["3/3"]);
+    let pods = json(&cluster, "get pods -l app=web");
+    let nodes: std::collections::BTreeSet<&str> =
+        pods["items"].as_array().unwrap().iter().filter_map(|pod| pod["spec"]["nodeName"].as_str()).collect();
+    assert_eq!(nodes.len(), 3, "three replicas spread over three nodes");
+    ok(&cluster, "set image deployment web main=web:2");
+    ok(&cluster, "rollout status deployment web --timeout=60s");
+    has(&ok(&cluster, "rollout history deployment web"), &["REVISION", "1", "2"]);
+    ok(&cluster, "rollout undo deployment web");
+    ok(&cluster, "rollout status deployment web --timeout=60s");
+    let image = json(&cluster, "get deployment web")["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    assert_eq!(image, "web:1");
+    ok(&cluster, "rollout restart deployment web");
+    ok(&cluster, "rollout status deployment web --timeout=60s");
+    ok(&cluster, "scale deployment web --replicas=5");
+    ok(&cluster, "rollout status deployment web --timeout=60s");
+    assert_eq!(json(&cluster, "get pods -l app=web --field-selector status.phase=Running")["items"].as_array().unwrap().len(), 5);
+    ok(&cluster, "rollout pause deployment web");
+    ok(&cluster, "set image deployment web main=web:3");
+    assert_eq!(json(&cluster, "get deployment web")["spec"]["paused"], true);
+    ok(&cluster, "rollout resume deployment web");
+    ok(&cluster, "rollout status deployment web --timeout=60s");
+    has(&ok(&cluster, "describe deployment web"), &["RollingUpdate", "NewReplicaSetAvailable", "ScalingReplicaSet"]);
+    ok(&cluster, "delete deployment web --timeout=30s");
+    let gone = cluster.wait("dependents to go", PATIENCE, || {
+        let left = cluster.kubectl(&["get", "rs,pods", "-l", "app=web", "-o", "name"])?;
+        Ok(left.is_empty().then_some(()))
+    });
+    gone.expect("garbage collection");
+}
+
+#[test]
+fn nodes_are_cordoned_and_drained() {
+    let cluster = cluster();
+    with_input(&cluster, "apply -f -", WEB).unwrap();
+    ok(&cluster, "rollout status deployment web --timeout=60s");
+    ok(&cluster, "cordon node-1");
+    has(&ok(&cluster, "get node node-1"), &["Ready,SchedulingDisabled"]);
+    ok(&cluster, "drain node-1 --ignore-daemonsets --timeout=60s");
+    ok(&cluster, "rollout status deployment web --timeout=60s");
+    let on_node = ok(&cluster, "get pods -o name --field-selector spec.nodeName=node-1");
+    assert_eq!(on_node, "");
+    ok(&cluster, "uncordon node-1");
+    ok(&cluster, "taint nodes node-2 key=value:NoSchedule");
+    has(&ok(&cluster, "describe node node-2"), &["key=value:NoSchedule"]);
+    let stuck = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: stuck}
+spec:
+  nodeSelector: {no: such}
+  containers: [{name: main, image: "web:1"}]
+"#;
+    with_input(&cluster, "create -f -", stuck).unwrap();
+    let reason = cluster.wait("the reason", PATIENCE, || {
+        let text = cluster.kubectl(&["describe", "pod", "stuck"])?;
+        Ok(text.contains("FailedScheduling").then_some(text))
+    });
+    has(&reason.expect("an event"), &["0/3 nodes are available", "didn't match Pod's node affinity/selector"]);
+}
+
+#[test]
+fn the_newest_kubectl_and_helm_work_too() {
+    let clients = std::env::var_os("BARQUE_CLIENTS").map(std::path::PathBuf::from).unwrap_or_else(|| {
+        Path::new(&std::env::var_os("HOME").expect("HOME")).join(".cache/barque/clients")
+    });
+    let (kubectl, helm) = (clients.join("kubectl-1.37"), clients.join("helm-of-1.37"));
+    if !kubectl.is_file() {
+        assert!(std::env::var_os("CI").is_none(), "{} is missing: make test fetches it", kubectl.display());
+        eprintln!("NOT RUN: {} is missing; `make test` fetches it", kubectl.display());
+        return;
+    }
+    let cluster = cluster();
+    let run = |program: &Path, line: &str| {
+        let mut command = std::process::Command::new(program);
+        command.args(line.split_whitespace()).arg("--kubeconfig").arg(cluster.kubeconfig());
+        let output = command.output().expect("it starts");
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{line}: {text}");
+        text
+    };
+    run(&kubectl, "create deployment web --image=web:1 --replicas=2");
+    has(&run(&kubectl, "rollout status deployment web --timeout=60s"), &["successfully rolled out"]);
+    run(&kubectl, "wait --for=condition=Available deployment/web --timeout=30s");
+    run(&kubectl, "delete deployment web --timeout=30s");
+
+    let chart = tempfile::tempdir().unwrap();
+    std::fs::create_dir(chart.path().join("templates")).unwrap();
+    std::fs::write(chart.path().join("Chart.yaml"), "apiVersion: v2\nname: shop\nversion: 0.1.0\n").unwrap();
+    std::fs::write(chart.path().join("templates/web.yaml"), WEB).unwrap();
+    let path = chart.path().display().to_string();
+    has(&run(&helm, &format!("install shop {path} --wait --timeout 60s")), &["STATUS: deployed"]);
+    has(&run(&helm, "list"), &["shop", "deployed"]);
+    run(&helm, &format!("upgrade shop {path} --wait --timeout 60s"));
+    has(&run(&helm, "history shop"), &["superseded", "deployed"]);
+    run(&helm, "uninstall shop --wait --timeout 60s");
+    assert_eq!(ok(&cluster, "get deployments -o name"), "");
+}
