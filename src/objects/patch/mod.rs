@@ -14,7 +14,7 @@ pub use apply::apply;
 pub use json::json;
 pub use merge::merge;
 pub(crate) use shape::{Shape, skeleton};
-pub use strategic::strategic;
+pub use strategic::{strategic, strategic_message};
 pub(crate) use typed::{Diff, compare, merge as overlay};
 
 use serde_json::Value;

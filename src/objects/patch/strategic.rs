@@ -28,11 +28,19 @@ type Object = Map<String, Value>;
 /// 400 when the patch is no object, nests too deep, holds an unknown or malformed directive, lacks the merge key in an
 /// element of a merging list, or lists elements in another order than its `$setElementOrder`.
 pub fn strategic(kind: &Kind, original: &Value, patch: &Value) -> Result<Value, Status> {
+    strategic_message(&kind.message, original, patch)
+}
+
+/// Like [`strategic`], for a value of any message of the field table, as `k8s.io.api.autoscaling.v1.Scale`.
+///
+/// # Errors
+/// 400 as for [`strategic`].
+pub fn strategic_message(message: &str, original: &Value, patch: &Value) -> Result<Value, Status> {
     check_depth(patch)?;
     let (Value::Object(original), Value::Object(patch)) = (original, patch) else {
         return Err(Status::bad_request("invalid JSON document"));
     };
-    let shape = fields::message(&kind.message).map_or(Shape::Free, Shape::Message);
+    let shape = fields::message(message).map_or(Shape::Free, Shape::Message);
     merge_map(original.clone(), patch.clone(), shape).map(Value::Object).map_err(Status::bad_request)
 }
 

@@ -299,16 +299,23 @@ fn compare_maps(shape: Shape, old: Option<&Map<String, Value>>, new: Option<&Map
     let news =
         new.into_iter().flatten().map(|(key, _)| key).filter(|key| old.is_none_or(|old| !old.contains_key(*key)));
     for key in olds.chain(news) {
-        let Some((child, _)) = shape.child(key) else { continue };
-        let mut below = Diff::default();
         let old = present(old.and_then(|map| map.get(key)));
         let new = present(new.and_then(|map| map.get(key)));
+        // Most of an object is as it was: comparing is cheaper than walking.
+        if old == new {
+            continue;
+        }
+        let Some((child, _)) = shape.child(key) else { continue };
+        let mut below = Diff::default();
         let change = compare_values(child, old, new, &mut below);
         record(diff, &field_step(key), change, below);
     }
 }
 
 fn compare_lists(field: &'static Field, old: &[Value], new: &[Value], diff: &mut Diff) {
+    if old == new {
+        return;
+    }
     let element = Shape::of_type(field.ty);
     let (olds, news) = (by_step(field, old), by_step(field, new));
     let fresh = news.keys().filter(|step| !olds.contains_key(*step));

@@ -137,6 +137,26 @@ fn every_prefix_of_a_body_is_answered() {
 }
 
 #[test]
+fn random_bytes_are_answered() {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    let kinds = [("v1", "Pod"), ("apps/v1", "Deployment"), ("v1", "Event"), ("v1", "List"), ("v1", "DeleteOptions")];
+    for _ in 0..20_000 {
+        let length = random() % 200;
+        // Mostly small numbers, so that tags and lengths often fit.
+        let bytes: Vec<u8> =
+            (0..length).map(|_| if random() % 4 == 0 { random() as u8 } else { (random() % 32) as u8 }).collect();
+        let (api_version, kind) = kinds[(random() % 5) as usize];
+        let _ = read(api_version, kind, Bytes(bytes));
+    }
+}
+
+#[test]
 fn many_tiny_values_are_refused() {
     let mut spec = message();
     for _ in 0..=VALUES_MAX {
