@@ -254,7 +254,7 @@ mod tests {
                     assert!(super::message(name).is_some(), "{}.{} is a {name}", message.name, field.json);
                 }
                 assert_eq!(field.inline, field.json.is_empty(), "{} {}", message.name, field.number);
-                assert!((field.list == ListType::Map) == !field.map_keys.is_empty(), "{}.{}", message.name, field.json);
+                assert_ne!(field.list == ListType::Map, field.map_keys.is_empty(), "{}.{}", message.name, field.json);
             }
         }
     }

@@ -53,12 +53,11 @@ pub fn prepare_create(kind: &Kind, value: &mut Value, uid: &str, now: &str, suff
         }
         ("", "Namespace") => {
             value["status"] = json!({"phase": "Active"});
-            ensure_map(value, "spec").entry("finalizers").or_insert_with(|| json!([]));
-            if let Some(list) = value["spec"]["finalizers"].as_array_mut()
-                && !list.iter().any(|finalizer| finalizer == "kubernetes")
-            {
-                list.push(json!("kubernetes"));
+            let mut finalizers = value["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
+            if !finalizers.iter().any(|finalizer| finalizer == "kubernetes") {
+                finalizers.push(json!("kubernetes"));
             }
+            ensure_map(value, "spec").insert("finalizers".into(), Value::Array(finalizers));
             defaulting::namespace_label(value, &name);
         }
         // Nodes bring their own status: an agent registers itself in one write.
@@ -262,5 +261,7 @@ fn ensure_object(value: &mut Value) -> &mut Map<String, Value> {
     value.as_object_mut().expect("made an object just above")
 }
 
+#[cfg(test)]
+mod pipeline_tests;
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use crate::{Error, Object};
 /// The stored bytes as `T`, without a resource version.
 ///
 /// # Errors
-/// [`Error::Untyped`] when the bytes do not decode as `T`; the message holds the decoder's words, never field values of
-/// secrets beyond what serde quotes of a scalar.
+/// [`Error::Untyped`] when the bytes do not decode as `T`. Of secrets it says only where, because the decoder's words
+/// may quote a value.
 pub fn typed<T: DeserializeOwned>(object: &Object) -> Result<T, Error> {
     serde_json::from_slice(object.bytes()).map_err(|error| {
         let head = serde_json::from_slice::<serde_json::Value>(object.bytes()).unwrap_or_default();
@@ -20,7 +20,11 @@ pub fn typed<T: DeserializeOwned>(object: &Object) -> Result<T, Error> {
             resource: text(&head["kind"]),
             name: if namespace.is_empty() { name } else { format!("{namespace}/{name}") },
             view: std::any::type_name::<T>(),
-            reason: error.to_string(),
+            reason: if head["kind"] == "Secret" {
+                format!("at line {} column {}", error.line(), error.column())
+            } else {
+                error.to_string()
+            },
         }
     })
 }
@@ -39,6 +43,15 @@ mod tests {
         let value = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "namespace": "b", "uid": "u"}, "spec": 7});
         let error = typed::<Pod>(&Object::new(pod, &value).unwrap()).unwrap_err();
         assert!(error.to_string().contains("Pod b/a does not decode as"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_is_not_quoted() {
+        let secret = kind::by_kind("v1", "Secret").unwrap();
+        let value =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "uid": "u"}, "data": "hunter2"});
+        let error = typed::<k8s_openapi::api::core::v1::Secret>(&Object::new(secret, &value).unwrap()).unwrap_err();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
     }
 
     #[test]

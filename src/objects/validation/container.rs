@@ -225,9 +225,7 @@ pub(super) fn resources(faults: &mut Faults, path: &str, resources: &Value) {
             Some(limit) if request > limit => {
                 faults.invalid(&path, &shown, format!("must be less than or equal to {name} limit of {limit}"));
             }
-            None if !overcommits => {
-                faults.required(&format!("{path}"), "Limit must be set for non overcommitable resources")
-            }
+            None if !overcommits => faults.required(&path, "Limit must be set for non overcommitable resources"),
             _ => {}
         }
     }

@@ -161,10 +161,11 @@ fn length(text: &str, most: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
+    type Rule = fn(&str) -> Vec<String>;
+
     #[test]
     fn bad_names_are_told_why() {
         let long = "a".repeat(254);
-        type Rule = fn(&str) -> Vec<String>;
         let rows: &[(Rule, &str, usize)] = &[
             (dns_label, "", 1),
             (dns_label, "A", 1),
@@ -214,7 +215,7 @@ mod tests {
 
     #[test]
     fn good_names_pass() {
-        let rows: &[(fn(&str) -> Vec<String>, &[&str])] = &[
+        let rows: &[(Rule, &[&str])] = &[
             (dns_label, &["a", "0", "a-b", "a--b"]),
             (dns_subdomain, &["a", "a.b", "kube-root-ca.crt"]),
             (label_key, &["a", "A", "a_b.c-d", "example.com/a", "node-role.kubernetes.io/control-plane"]),

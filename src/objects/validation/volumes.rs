@@ -48,10 +48,8 @@ fn source(faults: &mut Faults, path: &str, kind: &str, source: &Value) {
         }
     };
     match kind {
-        "emptyDir" => {
-            if Quantity::from_value(&source["sizeLimit"]).is_ok_and(|size| size.sign() < 0) {
-                faults.forbidden(&format!("{path}.sizeLimit"), "SizeLimit field must be a valid resource quantity");
-            }
+        "emptyDir" if Quantity::from_value(&source["sizeLimit"]).is_ok_and(|size| size.sign() < 0) => {
+            faults.forbidden(&format!("{path}.sizeLimit"), "SizeLimit field must be a valid resource quantity");
         }
         "hostPath" => {
             needs(faults, &["path"]);
