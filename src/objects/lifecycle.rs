@@ -50,6 +50,12 @@ pub fn prepare_create(kind: &Kind, value: &mut Value, uid: &str, now: &str, suff
         ("", "Pod") => {
             let quality = defaulting::qos_class(&value["spec"]);
             value["status"] = json!({"phase": "Pending", "qosClass": quality});
+            if value["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+                value["status"]["conditions"] = json!([{
+                    "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                }]);
+            }
         }
         ("", "Namespace") => {
             value["status"] = json!({"phase": "Active"});
@@ -83,6 +89,7 @@ pub fn prepare_update(kind: &Kind, old: &Value, new: &mut Value, subresource: Op
         Some("status") => keep_all_but_status(kind, old, new),
         Some("binding" | "eviction") => {}
         Some("finalize") => keep(old, new, "status"),
+        Some("ephemeralcontainers") => keep_all_but_ephemeral_containers(old, new),
         _ => {
             if kind.has_status {
                 keep(old, new, "status");
@@ -189,6 +196,25 @@ fn keep_all_but_status(kind: &Kind, old: &Value, new: &mut Value) {
     let metadata = metadata_of(new);
     for key in protected {
         set_or_remove(metadata, key, old["metadata"][key].clone());
+    }
+    if (kind.group.as_str(), kind.kind.as_str()) == ("", "Pod") {
+        // The class is settled at creation, and a generation once observed stays observed.
+        for key in ["qosClass", "observedGeneration"] {
+            if new["status"][key].is_null() && !old["status"][key].is_null() {
+                ensure_map(new, "status").insert(key.into(), old["status"][key].clone());
+            }
+        }
+    }
+}
+
+/// Debug containers are added through a door of their own, which lets nothing else through.
+fn keep_all_but_ephemeral_containers(old: &Value, new: &mut Value) {
+    let containers = new["spec"]["ephemeralContainers"].clone();
+    let managers = new["metadata"]["managedFields"].clone();
+    *new = old.clone();
+    set_or_remove(ensure_map(new, "spec"), "ephemeralContainers", containers);
+    if !managers.is_null() {
+        metadata_of(new).insert("managedFields".into(), managers);
     }
 }
 

@@ -41,7 +41,8 @@ pub fn create(kind: &Kind, value: &Value) -> Vec<Cause> {
 }
 
 /// What is wrong with replacing `old` by `new`; empty when nothing is. For writes of the main resource and of `/status`
-/// alike, once `lifecycle::prepare_update` has kept what the door does not let through; not for `/binding`.
+/// alike, once `lifecycle::prepare_update` has kept what the door does not let through; not for `/binding`, and not for
+/// `/ephemeralcontainers`, which has [`ephemeral_containers`].
 pub fn update(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
     let mut faults = Faults::default();
     metadata::update(&mut faults, kind, &old["metadata"], &new["metadata"]);
@@ -71,6 +72,13 @@ pub fn update(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
         ("coordination.k8s.io", "Lease") => cluster::lease(&mut faults, &new["spec"]),
         _ => {}
     }
+    faults.causes
+}
+
+/// What is wrong with a pod's debug containers after a write to `/ephemeralcontainers`: they are only ever added.
+pub fn ephemeral_containers(old: &Value, new: &Value) -> Vec<Cause> {
+    let mut faults = Faults::default();
+    pod::ephemeral_containers(&mut faults, old, new);
     faults.causes
 }
 

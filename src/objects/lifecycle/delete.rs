@@ -167,7 +167,10 @@ pub fn prepare_delete(kind: &Kind, old: &Value, options: &DeleteOptions, now: &s
     let metadata = &old["metadata"];
     let uid = metadata["uid"].as_str().unwrap_or("");
     if let Some(wanted) = options.preconditions.uid.as_deref().filter(|wanted| *wanted != uid) {
-        let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
+        let why = format!(
+            "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been \
+             deleted and then recreated"
+        );
         return Err(Status::conflict(&kind.group, &kind.plural, metadata["name"].as_str().unwrap_or(""), why));
     }
     let mut new = old.clone();

@@ -32,6 +32,14 @@ fn creation_sets_what_only_the_server_writes() {
             json!({"metadata": meta(json!({"name": "a", "generation": 1})), "status": {"phase": "Pending", "qosClass": "BestEffort"}}),
         ),
         (
+            "Pod",
+            json!({"metadata": {"name": "a"}, "spec": {"schedulingGates": [{"name": "g"}]}}),
+            json!({"metadata": meta(json!({"name": "a", "generation": 1})), "spec": {"schedulingGates": [{"name": "g"}]}, "status": {
+                "phase": "Pending", "qosClass": "BestEffort",
+                "conditions": [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "Scheduling is blocked due to non-empty scheduling gates"}],
+            }}),
+        ),
+        (
             "ConfigMap",
             json!({"metadata": {"generateName": "a-"}}),
             json!({"metadata": meta(json!({"generateName": "a-", "name": "a-abcde"}))}),
@@ -135,6 +143,23 @@ fn updates_touch_what_their_door_lets_through() {
         let result = prepare_update(of(kind), &old, &mut found, subresource).unwrap();
         assert_eq!((found, result), (expected, changed), "{kind} {subresource:?} {new}");
     }
+    let door = |new: Value, subresource: &str| {
+        let mut found = new;
+        prepare_update(of("Pod"), &old, &mut found, Some(subresource)).unwrap();
+        found
+    };
+    let mut debugged = old.clone();
+    debugged["spec"]["ephemeralContainers"] = json!([{"name": "e"}]);
+    let mut more = debugged.clone();
+    more["spec"]["x"] = json!(2);
+    more["metadata"]["labels"] = json!({});
+    more["status"] = json!({});
+    assert_eq!(door(more, "ephemeralcontainers"), both(debugged, 4));
+    let mut classed = old.clone();
+    classed["status"]["qosClass"] = json!("Burstable");
+    let mut bare = with("/status", json!({"phase": "Running"}));
+    prepare_update(of("Pod"), &classed, &mut bare, Some("status")).unwrap();
+    assert_eq!(bare["status"], json!({"phase": "Running", "qosClass": "Burstable"}));
     let managed = |time: &str, manager: &str| json!({"metadata": {"name": "a", "resourceVersion": time, "managedFields": [{"manager": manager, "time": time}]}});
     assert!(!differs(&managed("1", "m"), &managed("2", "m")));
     assert!(differs(&managed("1", "m"), &managed("1", "n")));

@@ -180,7 +180,7 @@ pub(super) fn update(faults: &mut Faults, old: &Value, new: &Value) {
     tolerations(faults, &old["spec"]["tolerations"], &new["spec"]["tolerations"]);
     let gated = gates(faults, &old["spec"]["schedulingGates"], &new["spec"]["schedulingGates"]);
     let mut munged = after.clone();
-    for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"] {
+    for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates"] {
         put_back(&mut munged, before, field);
     }
     for kind in ["containers", "initContainers"] {
@@ -202,6 +202,27 @@ pub(super) fn update(faults: &mut Faults, old: &Value, new: &Value) {
         .collect();
     if !changed.is_empty() {
         faults.forbidden("spec", format!("{CHANGES}\nchanged: {}", changed.join(", ")));
+    }
+}
+
+/// Debug containers that are there stay as they are; new ones follow the rules of containers.
+pub(super) fn ephemeral_containers(faults: &mut Faults, old: &Value, new: &Value) {
+    spec(faults, "spec", &new["spec"]);
+    for part in old["spec"]["ephemeralContainers"].as_array().into_iter().flatten() {
+        let name = text(part, "name");
+        let found = list("spec.ephemeralContainers", &new["spec"]["ephemeralContainers"])
+            .find(|(_, now)| text(now, "name") == name);
+        match found {
+            None => {
+                let detail = format!("existing ephemeral containers {name:?} may not be removed\n");
+                faults.forbidden("spec.ephemeralContainers", detail);
+            }
+            Some((path, now)) if now != part => {
+                let detail = format!("existing ephemeral containers {name:?} may not be changed\n");
+                faults.forbidden(&path, detail);
+            }
+            Some(_) => {}
+        }
     }
 }
 

@@ -537,6 +537,36 @@ fn a_running_pod_changes_only_where_it_may() {
     ] {
         check_update("Pod", old.clone(), new, &expected);
     }
+    let debug = |list: Value| {
+        let mut value = new(json!({"ephemeralContainers": list}));
+        defaulting::apply(of("Pod"), &mut value);
+        value
+    };
+    let one = debug(json!([{"name": "e", "image": "i:1"}]));
+    check_update("Pod", old.clone(), one.clone(), &["spec: Forbidden: pod updates may not change"]);
+    for (list, expected) in [
+        (json!([{"name": "e", "image": "i:1"}, {"name": "f", "image": "i:1"}]), vec![]),
+        (
+            json!([]),
+            vec!["spec.ephemeralContainers: Forbidden: existing ephemeral containers \"e\" may not be removed"],
+        ),
+        (
+            json!([{"name": "e", "image": "i:2"}]),
+            vec!["spec.ephemeralContainers[0]: Forbidden: existing ephemeral containers \"e\" may not be changed"],
+        ),
+        (
+            json!([{"name": "e", "image": "i:1"}, {"name": "c", "image": "i:1"}]),
+            vec!["spec.ephemeralContainers[1].name: Duplicate value: \"c\""],
+        ),
+        (
+            json!([{"name": "e", "image": "i:1"}, {"name": "f", "image": "i:1", "lifecycle": {}}]),
+            vec!["spec.ephemeralContainers[1].lifecycle: Forbidden: cannot be set for Ephemeral Containers"],
+        ),
+    ] {
+        let found = shown(&ephemeral_containers(&one, &debug(list)));
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        assert!(found.iter().zip(&expected).all(|(found, expected)| found.starts_with(expected)), "{found:?}");
+    }
     let gated = pod(json!({"schedulingGates": [{"name": "g"}], "nodeSelector": {"a": "b"}}));
     check_update("Pod", gated.clone(), with(gated.clone(), json!({"spec": {"schedulingGates": null}})), &[]);
     check_update("Pod", gated.clone(), with(gated.clone(), json!({"spec": {"nodeSelector": {"c": "d"}}})), &[]);
