@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
+use std::fmt;
 use std::time::Duration;
 
-/// What to ask of the cluster.
-#[derive(Debug, Clone)]
+/// What to ask of the cluster. `Debug` leaves out the body and the headers, which may hold secrets.
+#[derive(Clone)]
 pub struct Call {
     pub(crate) method: Method,
     pub(crate) path: String,
@@ -100,8 +101,9 @@ impl PatchKind {
     }
 }
 
-/// What the cluster answered, whatever the status code.
-#[derive(Debug, Clone)]
+/// What the cluster answered, whatever the status code. `Debug` leaves out the body, which may hold
+/// secrets.
+#[derive(Clone)]
 pub struct Response {
     /// The status code.
     pub status: StatusCode,
@@ -151,6 +153,28 @@ impl Response {
     }
 }
 
+impl fmt::Debug for Call {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Call")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Response")
+            .field("status", &self.status)
+            .field("master", &self.master)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
 /// An error from a Status object, as a watch sends one.
 pub(crate) fn status_error(status: &Value) -> Error {
     let text = |name: &str| status.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -197,6 +221,13 @@ mod tests {
         assert_eq!(retry_after, Some(Duration::from_secs(3)));
         assert!(response(500, "").refusal().to_string().contains("no explanation"));
         assert!(matches!(response(200, "<html>").json("GET /x"), Err(Error::Answer { .. })));
+    }
+
+    #[test]
+    fn secrets_stay_out_of_debug_output() {
+        let call = Call::get("/x").json(&serde_json::json!({"token": "hush"}));
+        let shown = format!("{call:?} {:?}", response(200, "hush"));
+        assert!(shown.contains("/x") && !shown.contains("hush"), "{shown}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Calls to the API that find a healthy master by themselves.
 //!
 //! What may be repeated on another master, and when: a call of which nothing was sent, always; a call
-//! that only reads, or is declared repeatable, after any failure and after 503; any other call that was
+//! that only reads, or is declared repeatable, after any failure and after 503 or 504; any other call that was
 //! sent and has no answer ends as [`Error::Unknown`], because it may have taken effect.
 
 use crate::call::{Call, PatchKind, Response};
@@ -133,6 +133,12 @@ impl Client {
     /// The masters that it uses.
     pub fn endpoints(&self) -> &Endpoints {
         &self.shared.endpoints
+    }
+
+    /// Forgets all connections, so that the next calls show a certificate that was replaced meanwhile.
+    /// What is under way ends undisturbed.
+    pub fn reconnect(&self) {
+        self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Makes a call and returns whatever was answered, refusals too.
@@ -492,7 +498,10 @@ enum CollectFailure {
 /// Decides whether an attempt settles the call.
 fn next(attempt: &Attempt, repeatable: bool) -> Next {
     match attempt {
-        Attempt::Answered(response) if response.status == StatusCode::SERVICE_UNAVAILABLE && repeatable => {
+        Attempt::Answered(response)
+            if repeatable
+                && matches!(response.status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) =>
+        {
             Next::AnotherMaster
         }
         Attempt::Answered(_) => Next::Return,

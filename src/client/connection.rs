@@ -172,8 +172,12 @@ fn absolute(address: &Address, path: &Uri) -> Result<Uri, http::Error> {
     Uri::builder().scheme("https").authority(address.authority()).path_and_query(path).build()
 }
 
+/// What h2 says of a stream that the server promises not to have looked at (RFC 9113, 8.7).
+const REFUSED_STREAM: &str = "refused stream before processing";
+
 /// The request is given back exactly when none of it was written.
 fn failure(mut error: TrySendError<Request<Full<Bytes>>>) -> SendFailure {
-    let sent = error.take_message().is_none();
-    SendFailure { sent, reason: explain(error.error()) }
+    let given_back = error.take_message().is_some();
+    let reason = explain(error.error());
+    SendFailure { sent: !given_back && !reason.contains(REFUSED_STREAM), reason }
 }

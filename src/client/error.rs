@@ -118,15 +118,15 @@ impl Error {
         self.code() == Some(410)
     }
 
-    /// A change may or may not have happened.
+    /// A change may or may not have happened: no answer came, or a master gave up waiting (504).
     pub fn is_unknown(&self) -> bool {
-        matches!(self, Self::Unknown { .. })
+        matches!(self, Self::Unknown { .. }) || self.code() == Some(504)
     }
 
     /// Nothing was done and another try may well succeed.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Api { code, .. } | Self::JoinRefused { code, .. } => matches!(code, 429 | 503 | 504),
+            Self::Api { code, .. } | Self::JoinRefused { code, .. } => matches!(code, 429 | 503),
             Self::Unreachable { .. } | Self::Timeout { .. } | Self::WatchBroken(_) | Self::Stale { .. } => true,
             Self::Identity(identity::Error::Handshake(_) | identity::Error::HandshakeTimeout(_)) => true,
             _ => false,

@@ -203,6 +203,41 @@ async fn one_master_can_be_asked_alone() {
 }
 
 #[tokio::test]
+async fn a_master_that_gave_up_waiting_leaves_a_write_unknown() {
+    let late = |_| Some(json(504, &value!({"reason": "Timeout", "message": "no quorum in time"})));
+    let (one, two) = (FakeMaster::start(late).await, FakeMaster::ready("two").await);
+    let client = client(&[&one, &two]);
+    let error = client.create("/x", &value!({})).await.unwrap_err();
+    assert!(error.is_unknown() && !error.is_transient());
+    assert_eq!(client.get("/x").await.unwrap()["master"], "two");
+}
+
+#[tokio::test]
+async fn a_guarded_update_is_repeated_and_a_blind_one_is_not() {
+    let (one, two) = (FakeMaster::start(|_| None).await, FakeMaster::ready("two").await);
+    let client = client(&[&one, &two]);
+    let guarded = tokio::spawn({
+        let client = client.clone();
+        async move { client.update("/x", &value!({"metadata": {"resourceVersion": "7"}})).await }
+    });
+    let blind = tokio::spawn(async move { client.update("/x", &value!({"metadata": {}})).await });
+    crate::fake::eventually("both calls arrive", || one.calls().len() == 2).await;
+    one.kill().await;
+    assert_eq!(guarded.await.unwrap().unwrap()["master"], "two");
+    assert!(blind.await.unwrap().unwrap_err().is_unknown());
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_is_shown_after_reconnecting() {
+    let one = FakeMaster::ready("one").await;
+    let client = client(&[&one]);
+    client.get("/x").await.unwrap();
+    client.reconnect();
+    client.get("/x").await.unwrap();
+    assert_eq!(one.connections(), 2);
+}
+
+#[tokio::test]
 async fn http_1_is_spoken_where_it_must_be() {
     let one = {
         let mut tls = (*crate::fake::server_tls()).clone();
