@@ -302,9 +302,9 @@ fn kubectl_binary() -> PathBuf {
 
 /// Where `make test` keeps the clients that it fetches.
 pub(crate) fn clients_folder() -> PathBuf {
-    std::env::var_os("BARQUE_CLIENTS").map(PathBuf::from).unwrap_or_else(|| {
-        PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/barque/clients")
-    })
+    std::env::var_os("BARQUE_CLIENTS")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/barque/clients"))
 }
 
 /// Runs a command to its end and returns what it printed on stdout.

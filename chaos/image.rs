@@ -26,7 +26,9 @@ pub fn ensure_image() -> Result<(), Error> {
     std::fs::create_dir_all(&bin).map_err(Error::system("make a folder"))?;
     std::fs::create_dir_all(folder.path().join("tmp")).map_err(Error::system("make a folder"))?;
     std::fs::copy(busybox, bin.join("busybox")).map_err(Error::system("copy busybox"))?;
-    for applet in ["sh", "sleep", "cat", "echo", "ls", "env", "hostname", "wget", "httpd", "nc", "true", "false", "id", "mkdir"] {
+    for applet in
+        ["sh", "sleep", "cat", "echo", "ls", "env", "hostname", "wget", "httpd", "nc", "true", "false", "id", "mkdir"]
+    {
         std::os::unix::fs::symlink("busybox", bin.join(applet)).map_err(Error::system("link an applet"))?;
     }
     let archive = folder.path().join("image.tar");

@@ -35,12 +35,20 @@ impl Trio {
         let initial: Vec<String> =
             ports.iter().enumerate().map(|(number, (_, peer))| format!("m{number}=http://127.0.0.1:{peer}")).collect();
         let initial = initial.join(",");
-        let mut trio = Self { members: Vec::new(), ports: ports.iter().map(|(client, _)| *client).collect(), _folder: folder };
+        let mut trio =
+            Self { members: Vec::new(), ports: ports.iter().map(|(client, _)| *client).collect(), _folder: folder };
         for (number, (client, peer)) in ports.iter().enumerate() {
             let (client, peer) = (format!("http://127.0.0.1:{client}"), format!("http://127.0.0.1:{peer}"));
             let data = trio._folder.path().join(format!("m{number}"));
             let child = Command::new("etcd")
-                .args(["--name", &format!("m{number}"), "--initial-cluster-state", "new", "--initial-cluster", &initial])
+                .args([
+                    "--name",
+                    &format!("m{number}"),
+                    "--initial-cluster-state",
+                    "new",
+                    "--initial-cluster",
+                    &initial,
+                ])
                 .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
                 .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer, "--log-level", "error"])
                 .arg("--data-dir")

@@ -41,7 +41,8 @@ pub async fn drive<R: Requests>(clients: Vec<R>, duration: Duration) -> Result<O
     let running: Vec<_> = clients.into_iter().map(|client| tokio::spawn(one(client, began + duration))).collect();
     let (mut latencies, mut failed) = (Vec::new(), 0);
     for task in running {
-        let (mut own, own_failed) = task.await.map_err(|error| Error::Answer(format!("a client has ended: {error}")))?;
+        let (mut own, own_failed) =
+            task.await.map_err(|error| Error::Answer(format!("a client has ended: {error}")))?;
         latencies.append(&mut own);
         failed += own_failed;
     }

@@ -16,7 +16,8 @@ pub async fn measure(cluster: &Cluster) -> Result<bool, Error> {
     let resident = |pid: i32| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok()).map_or(f64::NAN, |kib| kib / 1_024.0)
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok())
+            .map_or(f64::NAN, |kib| kib / 1_024.0)
     };
     let masters: Vec<f64> = cluster.masters()?.iter().map(|one| resident(one.pid)).collect();
     let nodes: Vec<f64> = cluster.nodes()?.iter().map(|one| resident(one.pid)).collect();

@@ -53,7 +53,13 @@ struct Readings {
     terms: Vec<u64>,
 }
 
-async fn one(cluster: &Cluster, name: &str, signal: Signal, run: usize, readings: &mut Readings) -> Result<bool, Error> {
+async fn one(
+    cluster: &Cluster,
+    name: &str,
+    signal: Signal,
+    run: usize,
+    readings: &mut Readings,
+) -> Result<bool, Error> {
     let client = cluster.gateway_client()?;
     let before = workload::fingerprint(&client).await?;
     let (leader, term) = (cluster.leader()?, cluster.term()?);
@@ -62,10 +68,8 @@ async fn one(cluster: &Cluster, name: &str, signal: Signal, run: usize, readings
     let fault = Instant::now();
     cluster.signal(leader.pid, signal)?;
     let pod = format!("probe-{}-{run}", name.to_lowercase());
-    let (write, pod) = tokio::join!(
-        probe.first_after(fault, Duration::from_secs(30)),
-        workload::schedule_one(&client, &pod, fault)
-    );
+    let (write, pod) =
+        tokio::join!(probe.first_after(fault, Duration::from_secs(30)), workload::schedule_one(&client, &pod, fault));
     let (written, _) = probe.finish().await;
     // A stopping leader may go on accepting for a while: its gap is the longest silence, not the first success.
     readings.write.add(if signal == Signal::SIGTERM { longest(&written) } else { write? });

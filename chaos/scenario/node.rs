@@ -23,7 +23,9 @@ pub async fn measure(cluster: &Cluster, runs: usize) -> Result<bool, Error> {
         cluster.kill_node(node)?;
         let deadline = fault + Duration::from_secs(60);
         not_ready.add(until(&client, fault, deadline, "NotReady", |client| gone(client, &node.name)).await?);
-        elsewhere.add(until(&client, fault, deadline, "running elsewhere", |client| all_elsewhere(client, &node.name)).await?);
+        elsewhere.add(
+            until(&client, fault, deadline, "running elsewhere", |client| all_elsewhere(client, &node.name)).await?,
+        );
         cluster.up()?;
         workload::wait_available(&client, workload::REPLICAS, Duration::from_secs(60)).await?;
     }

@@ -68,9 +68,7 @@ pub fn answer(path: &str, accept: Option<&str>) -> Option<Document> {
     let steps: Vec<&str> = path.split('/').skip(1).collect();
     match steps.as_slice() {
         ["api"] => Some(aggregated(accept, &[""]).unwrap_or_else(|| Document::json(JSON, &Versions::core()))),
-        ["apis"] => {
-            Some(aggregated(accept, &groups()[1..]).unwrap_or_else(|| Document::json(JSON, &GroupList::all())))
-        }
+        ["apis"] => Some(aggregated(accept, &groups()[1..]).unwrap_or_else(|| Document::json(JSON, &GroupList::all()))),
         ["apis", group] if groups()[1..].contains(group) => Some(Document::json(JSON, &GroupEntry::alone(group))),
         ["api", "v1"] => Some(Document::json(JSON, &ResourceList::of("", "v1"))),
         ["apis", group, "v1"] if groups()[1..].contains(group) => {
@@ -472,8 +470,12 @@ mod tests {
             }
             names.sort();
             let legacy: Value = serde_json::from_str(&text(list, None).1).expect("JSON");
-            let legacy: Vec<&str> =
-                legacy["resources"].as_array().expect("list").iter().map(|one| one["name"].as_str().expect("name")).collect();
+            let legacy: Vec<&str> = legacy["resources"]
+                .as_array()
+                .expect("list")
+                .iter()
+                .map(|one| one["name"].as_str().expect("name"))
+                .collect();
             assert_eq!(names, legacy);
         }
     }

@@ -72,7 +72,13 @@ pub struct TimersFile {
 
 impl Default for TimersFile {
     fn default() -> Self {
-        Self { heartbeat_ms: 60, election_ms_min: 150, election_ms_max: 350, node_grace_ms: 4_000, snapshot_every: 10_000 }
+        Self {
+            heartbeat_ms: 60,
+            election_ms_min: 150,
+            election_ms_max: 350,
+            node_grace_ms: 4_000,
+            snapshot_every: 10_000,
+        }
     }
 }
 

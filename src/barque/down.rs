@@ -23,7 +23,8 @@ pub async fn run(args: DownArgs) -> Result<(), Error> {
     let masters = layout.masters.iter().map(|master| master.name.as_str()).chain(["gateway"]);
     let masters: Vec<_> = masters.filter_map(|name| process::running(&dir, name)).collect();
     process::stop(&masters, PATIENCE).await;
-    let cluster = layout.masters.first().and_then(|founder| master::cluster_of(&layout::process_dir(&dir, &founder.name)));
+    let cluster =
+        layout.masters.first().and_then(|founder| master::cluster_of(&layout::process_dir(&dir, &founder.name)));
     if let Some(cluster) = cluster
         && layout.runtime == RuntimeChoice::Docker
     {

@@ -10,9 +10,8 @@ use crate::cli::GatewayArgs;
 /// Serves until a signal comes.
 pub async fn run(args: GatewayArgs) -> Result<(), Error> {
     base::telemetry::init(base::telemetry::Format::Text, "info")?;
-    let endpoints = Endpoints::in_order(
-        args.masters.iter().map(|text| text.parse()).collect::<Result<Vec<_>, client::Error>>()?,
-    )?;
+    let endpoints =
+        Endpoints::in_order(args.masters.iter().map(|text| text.parse()).collect::<Result<Vec<_>, client::Error>>()?)?;
     let tls = match &args.kubeconfig {
         Some(path) => identity::tls::api_client(&Kubeconfig::load(path)?.trust, None)?,
         None => identity::tls::unchecked_client()?,

@@ -134,7 +134,8 @@ fn report(
     let number = |view: &Value, field: &str| view[field].as_u64().unwrap_or(0);
     let said: Vec<&Value> = views.iter().filter_map(|(_, _, view)| view.as_ref()).collect();
     // The highest term knows best; within it, whoever leads, then whoever has applied most.
-    let best = said.iter().max_by_key(|view| (number(view, "term"), view["role"] == "leader", number(view, "last_applied")));
+    let best =
+        said.iter().max_by_key(|view| (number(view, "term"), view["role"] == "leader", number(view, "last_applied")));
     let members: &[Value] = best.and_then(|view| view["members"].as_array()).map_or(&[], Vec::as_slice);
     let newest = said.iter().map(|view| number(view, "last_applied")).max().unwrap_or(0);
     let masters: Vec<Master> = views
@@ -204,7 +205,8 @@ fn report(
             warnings.push("Containers are simulated: nothing really runs.".to_owned());
         }
         if pid("gateway").is_none() {
-            warnings.push("The gateway is not running: start it with `barque up`, or use a master's context.".to_owned());
+            warnings
+                .push("The gateway is not running: start it with `barque up`, or use a master's context.".to_owned());
         }
     }
     Report {

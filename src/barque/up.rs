@@ -66,7 +66,9 @@ pub async fn run(args: UpArgs) -> Result<(), Error> {
 async fn choose_runtime(wanted: RuntimeChoice, progress: &mut Progress) -> Result<RuntimeChoice, Error> {
     match wanted {
         RuntimeChoice::Sim => Ok(RuntimeChoice::Sim),
-        RuntimeChoice::Docker => runtime::docker::Docker::probe().await.map(|_| RuntimeChoice::Docker).map_err(Error::from),
+        RuntimeChoice::Docker => {
+            runtime::docker::Docker::probe().await.map(|_| RuntimeChoice::Docker).map_err(Error::from)
+        }
         RuntimeChoice::Auto => match runtime::docker::Docker::probe().await {
             Ok(_) => Ok(RuntimeChoice::Docker),
             Err(error) => {

@@ -34,7 +34,9 @@ pub struct Certificates {
 impl Certificates {
     /// Issues all certificates anew.
     pub fn issue(authority: &Authority, record: &Record, options: &Options) -> Result<Self, Error> {
-        let host = |address: &str| address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']).to_owned();
+        let host = |address: &str| {
+            address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']).to_owned()
+        };
         let mut names = vec![host(&options.api.advertise), options.name.clone()];
         names.extend(options.names.iter().cloned());
         let peer = ReloadableCert::new(authority.master_peer(record.id)?)?;

@@ -137,7 +137,8 @@ pub async fn run(options: Options, up: oneshot::Sender<Record>, stopping: Stoppi
             stopping: duties.stopping(),
         }),
     );
-    let renewal = base::task::spawn("certificates", certificates.clone().keep_fresh(Arc::clone(&authority), stopping.clone()));
+    let renewal =
+        base::task::spawn("certificates", certificates.clone().keep_fresh(Arc::clone(&authority), stopping.clone()));
     let mut served = base::task::spawn(
         "api",
         apiserver::serve(

@@ -29,8 +29,8 @@ pub async fn found_or_join(options: &Options) -> Result<(Record, Authority), Err
             });
             let endpoints = client::Endpoints::parse(&join.masters.join(","))?;
             let answer = client::join(&endpoints, &join.token, &request, JOIN_DEADLINE).await?;
-            let bundle: AuthorityBundle = serde_json::from_value(answer["authority"].clone())
-                .map_err(|_| Error::JoinAnswer("the authority"))?;
+            let bundle: AuthorityBundle =
+                serde_json::from_value(answer["authority"].clone()).map_err(|_| Error::JoinAnswer("the authority"))?;
             let cluster = answer["cluster"].as_str().ok_or(Error::JoinAnswer("the cluster's id"))?.to_owned();
             let id = answer["id"].as_u64().ok_or(Error::JoinAnswer("this master's id"))?;
             info!(%cluster, id, "joining");

@@ -51,7 +51,10 @@ fn start(duties: &Duties, token: Token, stopping: Stopping) -> TaskGroup {
     let group = TaskGroup::new("duty");
     let duty = Duty::new(duties.store.clone(), token);
     let scheduling = duty.clone();
-    group.spawn("scheduler", again("scheduler", stopping.clone(), move |stopping| scheduler::run(scheduling.clone(), stopping)));
+    group.spawn(
+        "scheduler",
+        again("scheduler", stopping.clone(), move |stopping| scheduler::run(scheduling.clone(), stopping)),
+    );
     let (liveness, consensus) = (Arc::clone(&duties.liveness), Arc::clone(&duties.consensus));
     let options = controllers::Options {
         node_grace: duties.node_grace,

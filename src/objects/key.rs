@@ -103,11 +103,7 @@ mod tests {
 
     #[test]
     fn keys_order_as_lists_do() {
-        let mut keys = [
-            Key::new("pods", "b", "a"),
-            Key::new("pods", "a", "z"),
-            Key::new("nodes", "", "n"),
-        ];
+        let mut keys = [Key::new("pods", "b", "a"), Key::new("pods", "a", "z"), Key::new("nodes", "", "n")];
         keys.sort();
         assert_eq!(keys.map(|k| k.to_string()), ["nodes/n", "pods/a/z", "pods/b/a"]);
     }

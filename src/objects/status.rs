@@ -111,7 +111,11 @@ impl Status {
         let shown: Vec<String> = causes
             .iter()
             .map(|cause| {
-                if cause.field.is_empty() { cause.message.clone() } else { format!("{}: {}", cause.field, cause.message) }
+                if cause.field.is_empty() {
+                    cause.message.clone()
+                } else {
+                    format!("{}: {}", cause.field, cause.message)
+                }
             })
             .collect();
         let list = match shown.as_slice() {
@@ -120,8 +124,8 @@ impl Status {
             many => format!("[{}]", many.join(", ")),
         };
         let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
-        let mut status = Self::new(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {list}"))
-            .about(group, kind, name);
+        let mut status =
+            Self::new(422, "Invalid", format!("{qualified} \"{name}\" is invalid: {list}")).about(group, kind, name);
         status.details.causes = causes;
         status
     }
@@ -202,15 +206,17 @@ mod tests {
     #[test]
     fn messages_are_upstreams() {
         assert_eq!(Status::not_found("", "pods", "x").message, "pods \"x\" not found");
-        assert_eq!(
-            Status::already_exists("apps", "deployments", "x").message,
-            "deployments.apps \"x\" already exists"
+        assert_eq!(Status::already_exists("apps", "deployments", "x").message, "deployments.apps \"x\" already exists");
+        let invalid = Status::invalid(
+            "",
+            "Pod",
+            "x",
+            vec![Cause {
+                reason: "FieldValueRequired".into(),
+                message: "Required value".into(),
+                field: "spec.containers".into(),
+            }],
         );
-        let invalid = Status::invalid("", "Pod", "x", vec![Cause {
-            reason: "FieldValueRequired".into(),
-            message: "Required value".into(),
-            field: "spec.containers".into(),
-        }]);
         assert_eq!(invalid.message, "Pod \"x\" is invalid: spec.containers: Required value");
         assert_eq!(invalid.to_value()["details"]["causes"][0]["field"], "spec.containers");
     }

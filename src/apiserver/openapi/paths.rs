@@ -58,7 +58,8 @@ pub fn of(kind: &Kind) -> Map<String, Value> {
 }
 
 fn readable_and_writable(kind: &Kind, component: &str) -> Value {
-    let patch: Map<String, Value> = PATCHES.iter().map(|media| ((*media).to_owned(), json!({"schema": {"type": "object"}}))).collect();
+    let patch: Map<String, Value> =
+        PATCHES.iter().map(|media| ((*media).to_owned(), json!({"schema": {"type": "object"}}))).collect();
     json!({
         "get": operation(kind, "get", component, &[], None),
         "put": operation(kind, "put", component, WRITING, Some(body("application/json", component))),
@@ -74,12 +75,8 @@ const WRITING: &[Parameter] = &[
     ("fieldValidation", "string", "Ignore, Warn or Strict: what happens to unknown and duplicate fields."),
 ];
 
-const PATCHING: &[Parameter] = &[
-    WRITING[0],
-    WRITING[1],
-    WRITING[2],
-    ("force", "boolean", "Apply takes over fields that others manage."),
-];
+const PATCHING: &[Parameter] =
+    &[WRITING[0], WRITING[1], WRITING[2], ("force", "boolean", "Apply takes over fields that others manage.")];
 
 const DELETING: &[Parameter] = &[
     WRITING[0],

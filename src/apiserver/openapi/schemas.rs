@@ -80,7 +80,8 @@ fn complete(name: &str, schema: &mut Value) {
         let Some(field) = message.field(json_name) else { continue };
         let Some(property) = property.as_object_mut() else { continue };
         if let Some(strategy) = &field.patch_strategy {
-            let parts = [(strategy.merge, "merge"), (strategy.replace, "replace"), (strategy.retain_keys, "retainKeys")];
+            let parts =
+                [(strategy.merge, "merge"), (strategy.replace, "replace"), (strategy.retain_keys, "retainKeys")];
             let names: Vec<&str> = parts.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect();
             property.insert("x-kubernetes-patch-strategy".into(), names.join(",").into());
         }
