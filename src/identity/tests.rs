@@ -150,6 +150,15 @@ async fn api_clients_accept_masters_of_their_cluster_only() {
 }
 
 #[tokio::test]
+async fn an_unchecked_client_meets_anyone_and_shows_nothing() {
+    let authority = authority();
+    let server =
+        tls::api_server(&authority.clients().unwrap(), reloadable(authority.api_serving(1, &[]).unwrap())).unwrap();
+    let caller = meet(&server, &tls::unchecked_client().unwrap(), anywhere()).await.unwrap();
+    assert!(caller.is_anonymous());
+}
+
+#[tokio::test]
 async fn a_pin_of_another_cluster_is_refused_with_a_reason() {
     let authority = authority();
     let server =

@@ -4,7 +4,7 @@
 //! keep no sessions: a resumed session would carry an identity past the end of its certificate.
 
 use crate::trust::Trust;
-use crate::verify::{Anchor, ClientIsMaster, ServerIsMaster};
+use crate::verify::{Anchor, ClientIsMaster, ServerIsAnyone, ServerIsMaster};
 use crate::{Error, ReloadableCert};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
@@ -90,6 +90,17 @@ pub fn agent_client(serving: &Trust, own: Arc<ReloadableCert>) -> Result<Arc<Cli
 pub fn pinned_client(authority_hash: &str) -> Result<Arc<ClientConfig>, Error> {
     let hash = parse_hash(authority_hash).ok_or(Error::TokenMalformed("its hash is not 64 hex digits"))?;
     master_client(Anchor::Pinned(hash), None)
+}
+
+/// For asking whether somebody answers, and nothing else: accepts any server. Never send a
+/// credential, a token or data over it, and believe nothing that it brings but "I am here".
+///
+/// # Errors
+/// [`Error::Tls`] when the parts cannot be used.
+pub fn unchecked_client() -> Result<Arc<ClientConfig>, Error> {
+    let verifier = Arc::new(ServerIsAnyone { provider: provider() });
+    let builder = client_builder()?.dangerous().with_custom_certificate_verifier(verifier);
+    Ok(finish_client(builder.with_no_client_auth(), &ALPN_HTTP))
 }
 
 fn server(

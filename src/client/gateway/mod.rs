@@ -94,9 +94,14 @@ struct Shared {
 }
 
 impl Gateway {
-    /// A gateway to these masters. `tls` serves its own probes only
-    /// ([`identity::tls::api_client`] without a certificate is enough).
-    pub fn new(endpoints: Endpoints, tls: Arc<ClientConfig>, options: Options) -> Self {
+    /// A gateway to these masters. `tls` serves its own probes only: [`identity::tls::api_client`]
+    /// without a certificate, or [`identity::tls::unchecked_client`] where no authority is known.
+    pub fn new(endpoints: Endpoints, tls: Arc<ClientConfig>) -> Self {
+        Self::with_options(endpoints, tls, Options::default())
+    }
+
+    /// As [`new`](Self::new), with other bounds.
+    pub fn with_options(endpoints: Endpoints, tls: Arc<ClientConfig>, options: Options) -> Self {
         let board = Board::new(&endpoints.addresses());
         Self { shared: Arc::new(Shared { board, endpoints, tls, options }) }
     }
@@ -107,8 +112,9 @@ impl Gateway {
     }
 
     /// Accepts connections on `listener` and probes the masters until `stopping`; open connections
-    /// end with it. A failure to accept (out of files, for example) is waited out.
-    pub async fn serve(&self, listener: TcpListener, stopping: Stopping) {
+    /// end with it. A failure to accept (out of files, for example) is waited out. To report
+    /// meanwhile, keep a clone.
+    pub async fn serve(self, listener: TcpListener, stopping: Stopping) {
         let tasks = TaskGroup::new("gateway");
         let ending = stopping.child();
         let (shared, stopped) = (self.shared.clone(), ending.stopping());

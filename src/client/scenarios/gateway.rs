@@ -37,7 +37,7 @@ fn options() -> Options {
 
 async fn start(masters: &[&FakeMaster], options: Options) -> Running {
     let endpoints = Endpoints::in_order(masters.iter().map(|master| master.address.clone())).unwrap();
-    let gateway = Gateway::new(endpoints.clone(), client_tls(), options);
+    let gateway = Gateway::with_options(endpoints.clone(), client_tls(), options);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().into();
     let scope = Shutdown::new();
