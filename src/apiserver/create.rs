@@ -1,0 +1,114 @@
+//! CREATE.
+
+use std::sync::Arc;
+
+use objects::{Key, Kind, Object, Status, canonical, defaulting, lifecycle, managed, validation};
+use serde_json::{Value, json};
+use state::{Change, Precondition, Refusal, Revision, Stored};
+use store::Error;
+
+use crate::reply::{self, Response};
+use crate::route::Target;
+use crate::router::Call;
+use crate::write::{self, WriteOptions};
+use crate::{admission, body, errors};
+
+/// How often another random suffix is drawn when the name is taken; upstream's.
+const NAMES_MAX: usize = 8;
+/// Length of the random end of generated names; upstream's.
+const SUFFIX_LENGTH: usize = 5;
+
+/// Answers a POST to a collection.
+///
+/// # Errors
+/// 400 for bodies that do not fit the path, 422 for what may not be stored, 404 and 403 for namespaces that are missing or
+/// ending, 409 when the name is taken.
+pub async fn create(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response, Status> {
+    let options = WriteOptions::parse(call, "CreateOptions")?;
+    let (value, warnings) = body::object(target.kind, &call.headers, bytes)?;
+    let warnings = options.judge(target.kind, &warnings)?;
+    if write::revision_in(&value)?.is_some() {
+        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+    }
+    let stored = store(call, target, &options, value, true).await?;
+    let response = reply::object(call, target.kind, 201, &stored)?;
+    Ok(reply::warn(response, &warnings))
+}
+
+/// Stores a decoded object; `track` says whether its fields get an owner here (apply has done it already).
+///
+/// # Errors
+/// As [`create`].
+pub async fn store(
+    call: &Call,
+    target: &Target,
+    options: &WriteOptions,
+    mut value: Value,
+    track: bool,
+) -> Result<Arc<Stored>, Status> {
+    let kind: &Kind = target.kind;
+    place(target, &mut value)?;
+    canonical::canonicalize(kind, &mut value)?;
+    let generated = value["metadata"]["name"].as_str().unwrap_or("").is_empty();
+    let mut attempts = if generated { NAMES_MAX } else { 1 };
+    loop {
+        attempts -= 1;
+        let object = prepare(call, target, options, value.clone(), track)?;
+        let name = object["metadata"]["name"].as_str().unwrap_or("").to_owned();
+        let key = Key::new(kind.resource(), &target.namespace, &name);
+        let object = Arc::new(reply::damaged(Object::new(kind, &object))?);
+        let mut preconditions = Vec::new();
+        if kind.namespaced {
+            preconditions.push(Precondition::Active(Key::new("namespaces", "", &target.namespace)));
+        }
+        preconditions.push(Precondition::Absent(key.clone()));
+        let changes = vec![Change::Put { key: key.clone(), object: Arc::clone(&object) }];
+        match write::commit(call, preconditions, changes, options.dry_run).await {
+            Ok(revision) => {
+                let revision = revision.unwrap_or(Revision(0));
+                return Ok(Arc::new(Stored::new(key, object, revision, revision)));
+            }
+            Err(Error::Refused(Refusal::AlreadyExists(_))) if attempts > 0 => {}
+            Err(error) => return Err(errors::status(error, &key)),
+        }
+    }
+}
+
+/// Puts the object where the path says, unless it says otherwise itself.
+fn place(target: &Target, value: &mut Value) -> Result<(), Status> {
+    let given = value["metadata"]["namespace"].as_str().unwrap_or("");
+    if !given.is_empty() && given != target.namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    if value["metadata"].is_null() {
+        value["metadata"] = json!({});
+    }
+    if target.kind.namespaced {
+        value["metadata"]["namespace"] = json!(target.namespace);
+    }
+    Ok(())
+}
+
+/// The object as it is stored, once more for each drawn name.
+fn prepare(
+    call: &Call,
+    target: &Target,
+    options: &WriteOptions,
+    mut value: Value,
+    track: bool,
+) -> Result<Value, Status> {
+    let kind: &Kind = target.kind;
+    let now = write::now();
+    defaulting::apply(kind, &mut value);
+    lifecycle::prepare_create(kind, &mut value, &base::random::uid(), &now, &base::random::suffix(SUFFIX_LENGTH))?;
+    defaulting::admission_defaults(kind, &mut value);
+    canonical::canonicalize(kind, &mut value)?;
+    admission::create(call, target, &value)?;
+    write::check(kind, value["metadata"]["name"].as_str().unwrap_or(""), validation::create(kind, &value))?;
+    if track {
+        managed::update(kind, None, &mut value, &options.manager, &now, None)?;
+    }
+    Ok(value)
+}

@@ -1,0 +1,51 @@
+//! The API server of one master: every kind on one generic path, in the Kubernetes API's own words.
+//!
+//! `server` owns connections, `route` reads a path, `router` decides who answers, a file per verb answers. Nothing is kept
+//! here between requests: what a cluster knows is in the store, and what only this master knows comes from [`Cluster`].
+//!
+//! Deliberately absent: RBAC (callers are administrators, masters or node agents; others are refused), custom
+//! resources, aggregated API servers, admission webhooks.
+
+mod admission;
+mod agent_proxy;
+mod api;
+mod authorization;
+mod body;
+mod cluster;
+mod create;
+mod delete;
+pub(crate) mod discovery;
+pub(crate) mod document;
+mod error;
+mod errors;
+mod get;
+mod list;
+pub(crate) mod metrics;
+mod negotiate;
+mod node_access;
+mod openapi;
+mod options;
+mod own;
+mod patch;
+mod query;
+mod reply;
+mod reviews;
+mod revision;
+mod route;
+mod router;
+mod server;
+mod subresource;
+mod table;
+mod update;
+mod version;
+mod watch;
+mod write;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+pub use cluster::{Cluster, Readiness};
+pub use error::Error;
+pub use options::Options;
+pub use server::serve;
