@@ -1,0 +1,73 @@
+//! What keeps the cluster as it is asked to be: one controller a file or folder, each a pure decision and a thin `sync`.
+//!
+//! All of it runs on the leader, within its tenure, and ends with it. Controllers read the state as it stands, never the
+//! event that woke them, so that a missed or repeated wake does no harm.
+
+mod bootstrap;
+mod conditions;
+mod deployment;
+pub mod error;
+mod gc;
+mod namespace;
+mod node;
+pub mod options;
+mod owners;
+mod pods;
+mod queue;
+mod replicaset;
+mod runner;
+mod serviceaccount;
+mod upkeep;
+mod writes;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use base::{Stopping, TaskGroup};
+use events::Recorder;
+use store::{Duty, Liveness};
+
+pub use error::Error;
+pub use options::{Compact, Observed, Options};
+
+/// What every controller holds.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub duty: Duty,
+    pub recorder: Recorder,
+    pub options: Arc<Options>,
+}
+
+/// Runs every controller until `stopping`, or until another leader has taken over.
+///
+/// Call it once a tenure, after the tenure's first entry is applied here: from then on the state holds all that was
+/// committed before. `liveness` starts over: a new leader knows nothing of anybody's silence.
+pub async fn run(duty: Duty, liveness: Arc<Liveness>, options: Options, stopping: Stopping) {
+    liveness.renew();
+    let tenure = stopping.child();
+    let recorder = events::recorder(duty.clone(), tenure.stopping());
+    let context = Context { duty, recorder, options: Arc::new(options) };
+    let group = TaskGroup::new("controllers");
+    let health = Arc::new(node::Health::new(liveness, &context.options));
+    let controllers: Vec<Arc<dyn runner::Controller>> = vec![
+        Arc::new(bootstrap::Bootstrap::new(context.clone())),
+        Arc::new(serviceaccount::Accounts::new(context.clone())),
+        Arc::new(namespace::Namespaces::new(context.clone())),
+        Arc::new(gc::Collector::new(context.clone())),
+        Arc::new(deployment::Deployments::new(context.clone())),
+        Arc::new(replicaset::ReplicaSets::new(context.clone())),
+        Arc::new(node::Lifecycle::new(context.clone(), Arc::clone(&health))),
+        Arc::new(node::Eviction::new(context.clone(), Arc::clone(&health))),
+        Arc::new(node::PodCollector::new(context.clone())),
+    ];
+    for controller in controllers {
+        let over = tenure.clone();
+        group.spawn(controller.name(), runner::supervise(controller, context.duty.clone(), over));
+    }
+    group.spawn("pulse", node::pulse(health, tenure.stopping()));
+    group.spawn("upkeep", upkeep::supervise(context, tenure.clone()));
+    tenure.stopping().stopped().await;
+    group.abort_and_join().await;
+}

@@ -1,0 +1,249 @@
+//! ReplicaSets: keeps the pods of each at the number it asks for.
+
+mod decide;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use events::{Note, Regarding};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use objects::selector::Labels;
+use objects::{Face, Key, Resource};
+use serde_json::{Value, json};
+use state::{Event, State, Stored};
+
+use crate::owners::{Claim, adopt, claim, reference, release};
+use crate::pods::{Member, in_namespace};
+use crate::runner::{Controller, Next};
+use crate::writes::{Draft, background, kind_named};
+use crate::{Context, Error};
+use decide::{Scale, Spec};
+
+const COMPONENT: &str = "replicaset-controller";
+/// Pods made or deleted in one transaction: enough to share an fsync, few enough to share a fate.
+const BATCH: usize = 50;
+
+/// The controller.
+pub(crate) struct ReplicaSets {
+    context: Context,
+}
+
+impl ReplicaSets {
+    pub fn new(context: Context) -> Self {
+        Self { context }
+    }
+
+    async fn bring(&self, key: &Key) -> Result<Next, Error> {
+        let state = self.context.duty.current();
+        let Some(stored) = state.get(key) else {
+            return Ok(Next::Rest);
+        };
+        let set = stored.typed::<Value>()?;
+        let selector = Labels::from_value(&set["spec"]["selector"])?;
+        if self.claim_all(&state, stored, &selector).await? {
+            return Ok(Next::Again);
+        }
+        let now = base::clock::now();
+        let owned = owned(&state, stored)?;
+        let members: Vec<Member> = owned.iter().map(|(_, member)| member.clone()).collect();
+        let desired = set["spec"]["replicas"].as_i64().unwrap_or(1);
+        let mut failure = None;
+        if !stored.face().deleting {
+            match decide::scale(desired, &members, &crowd(&state, stored)) {
+                Scale::Keep => {}
+                Scale::Create(number) => match self.create(stored, &set, number, now).await {
+                    // The new pods are in the state by now; the next look counts them.
+                    Ok(()) => return Ok(Next::Again),
+                    Err(Error::Invalid(status)) => failure = Some(status.message),
+                    Err(error) => return Err(error),
+                },
+                Scale::Delete(names) => {
+                    let chosen: HashSet<&str> = names.iter().map(String::as_str).collect();
+                    self.delete(stored, owned.iter().filter(|(pod, _)| chosen.contains(&*pod.key.name)), now).await?;
+                    return Ok(Next::Again);
+                }
+            }
+        }
+        let spec = Spec {
+            generation: set["metadata"]["generation"].as_i64().unwrap_or(0),
+            min_ready_seconds: set["spec"]["minReadySeconds"].as_i64().unwrap_or(0),
+            template_labels: &set["spec"]["template"]["metadata"]["labels"],
+            failure: failure.as_deref(),
+        };
+        let labelled: Vec<(Member, Value)> =
+            owned.into_iter().map(|(pod, member)| (member, labels_of(pod.face()))).collect();
+        let (status, wait) = decide::status(&set["status"], spec, &labelled, now);
+        let mut draft = Draft::new();
+        draft.edit(stored, |value| value["status"] = status)?;
+        draft.commit(&self.context.duty).await?;
+        Ok(match wait {
+            Some(seconds) => Next::After(std::time::Duration::from_secs(seconds.unsigned_abs())),
+            None if failure.is_some() => Next::After(std::time::Duration::from_secs(30)),
+            None => Next::Rest,
+        })
+    }
+
+    /// Adopts and releases; says whether anything was written.
+    async fn claim_all(&self, state: &State, set: &Stored, selector: &Labels) -> Result<bool, Error> {
+        let (uid, deleting) = (&*set.face().uid, set.face().deleting);
+        let mut wrote = false;
+        for pod in in_namespace(state, &set.key.namespace) {
+            let mut draft = Draft::new();
+            match claim(pod.face(), uid, deleting, selector) {
+                Claim::Adopt if !matches!(pod.face().field("status.phase"), "Succeeded" | "Failed") => {
+                    adopt(&mut draft, set, pod)?;
+                }
+                Claim::Release => release(&mut draft, pod, &[uid])?,
+                _ => continue,
+            }
+            wrote |= !draft.is_empty();
+            draft.commit(&self.context.duty).await?;
+        }
+        Ok(wrote)
+    }
+
+    async fn create(&self, set: &Stored, spec: &Value, number: usize, now: Timestamp) -> Result<(), Error> {
+        let kind = kind_named("v1", "Pod")?;
+        let pod = pod(set, spec)?;
+        let mut left = number;
+        while left > 0 {
+            let mut draft = Draft::new();
+            draft.require_exists(set);
+            let mut names = Vec::new();
+            for _ in 0..left.min(BATCH) {
+                match draft.create(kind, pod.clone(), now) {
+                    Ok(key) => names.push(key.name),
+                    Err(error) => {
+                        self.note(set, true, "FailedCreate", format!("Error creating: {error}"));
+                        return Err(error);
+                    }
+                }
+            }
+            draft.commit(&self.context.duty).await?;
+            for name in &names {
+                self.note(set, false, "SuccessfulCreate", format!("Created pod: {name}"));
+            }
+            left -= names.len();
+        }
+        Ok(())
+    }
+
+    async fn delete<'a>(
+        &self,
+        set: &Stored,
+        pods: impl Iterator<Item = &'a (Arc<Stored>, Member)>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        for (pod, _) in pods {
+            let mut draft = Draft::new();
+            draft.require_exists(set);
+            if draft.delete(pod, &background(), now)? {
+                draft.commit(&self.context.duty).await?;
+                self.note(set, false, "SuccessfulDelete", format!("Deleted pod: {}", pod.key.name));
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&self, set: &Stored, warning: bool, reason: &str, message: String) {
+        let regarding = Regarding::of(set);
+        self.context.recorder.record(Note { regarding, warning, reason: reason.into(), message, component: COMPONENT });
+    }
+}
+
+impl Controller for ReplicaSets {
+    fn name(&self) -> &'static str {
+        COMPONENT
+    }
+
+    fn resources(&self) -> Vec<Resource> {
+        vec![resource(), "pods".into()]
+    }
+
+    fn all(&self, state: &State) -> Vec<Key> {
+        state.list(&resource()).map(|set| set.key.clone()).collect()
+    }
+
+    fn concerns(&self, event: &Event, state: &State) -> Vec<Key> {
+        if event.key().resource == resource() {
+            return vec![event.key().clone()];
+        }
+        let namespace = &event.key().namespace;
+        let managed = |stored: &Arc<Stored>| {
+            let owner = stored.face().controller().filter(|owner| &*owner.kind == "ReplicaSet")?;
+            Some(Key::new(resource(), namespace, &owner.name))
+        };
+        let mut keys: Vec<Key> = [Some(&event.current), event.previous.as_ref()].into_iter().flatten().filter_map(managed).collect();
+        // A pod of nobody may find an owner.
+        if event.current.face().controller().is_none() {
+            let may = |set: &&Arc<Stored>| match set.typed::<Value>() {
+                Ok(value) => Labels::from_value(&value["spec"]["selector"])
+                    .is_ok_and(|selector| selector.matches(&event.current.face().labels)),
+                Err(_) => false,
+            };
+            keys.extend(state.list_in(&resource(), namespace).filter(may).map(|set| set.key.clone()));
+        }
+        keys
+    }
+
+    fn sync<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Next, Error>> {
+        self.bring(key).boxed()
+    }
+}
+
+fn resource() -> Resource {
+    "replicasets.apps".into()
+}
+
+/// The pods that a set manages.
+fn owned(state: &State, set: &Stored) -> Result<Vec<(Arc<Stored>, Member)>, Error> {
+    let uid = &set.face().uid;
+    in_namespace(state, &set.key.namespace)
+        .filter(|pod| pod.face().controller().is_some_and(|owner| owner.uid == *uid))
+        .map(|pod| Ok((Arc::clone(pod), Member::of(pod)?)))
+        .collect()
+}
+
+/// Active pods by node, of this set and of all sets with the same owner (`replica_set.go`, `getIndirectlyRelatedPods`).
+fn crowd(state: &State, set: &Stored) -> HashMap<String, usize> {
+    let mut uids: HashSet<&str> = HashSet::from([&*set.face().uid]);
+    let siblings: Vec<&Arc<Stored>> = match set.face().controller() {
+        Some(owner) => state
+            .list_in(&resource(), &set.key.namespace)
+            .filter(|other| other.face().controller().is_some_and(|known| known.uid == owner.uid))
+            .collect(),
+        None => Vec::new(),
+    };
+    uids.extend(siblings.iter().map(|set| &*set.face().uid));
+    let mut crowd = HashMap::new();
+    for pod in in_namespace(state, &set.key.namespace) {
+        let face = pod.face();
+        let ours = face.controller().is_some_and(|owner| uids.contains(&*owner.uid));
+        if ours && !face.deleting && !matches!(face.field("status.phase"), "Succeeded" | "Failed") {
+            *crowd.entry(face.field("spec.nodeName").to_owned()).or_default() += 1;
+        }
+    }
+    crowd
+}
+
+/// A pod as the set's template wants it (`controller_utils.go`, `GetPodFromTemplate`).
+fn pod(set: &Stored, spec: &Value) -> Result<Value, Error> {
+    let template = &spec["spec"]["template"];
+    let mut metadata = json!({
+        "generateName": format!("{}-", set.key.name),
+        "namespace": &*set.key.namespace,
+        "ownerReferences": [reference(set)?],
+    });
+    for part in ["labels", "annotations", "finalizers"] {
+        if !template["metadata"][part].is_null() {
+            metadata[part] = template["metadata"][part].clone();
+        }
+    }
+    Ok(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}))
+}
+
+fn labels_of(face: &Face) -> Value {
+    Value::Object(face.labels.iter().map(|(key, value)| (key.to_string(), json!(value))).collect())
+}

@@ -1,0 +1,389 @@
+//! All controllers and the scheduler together, against a proposer that applies at once, and an agent that only pretends.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base::Shutdown;
+use objects::lifecycle::{self, DeleteOptions, Deletion, Propagation};
+use objects::{Key, Object, canonical, defaulting, kind, time};
+use serde_json::{Value, json};
+use state::{Change, Command, Committed, Origin, State, Transaction};
+use store::proposer::Boxed;
+use store::{Beat, Duty, Liveness, Proposer, Replica, Store};
+use tokio::time::Instant;
+
+use crate::{Options, run};
+
+struct Direct {
+    replica: Arc<Replica>,
+    index: Mutex<u64>,
+}
+
+impl Direct {
+    fn apply(&self, command: &Command) -> state::Applied {
+        let mut index = self.index.lock().unwrap();
+        *index += 1;
+        let mut state = self.replica.current();
+        let applied = state.apply(*index, command).unwrap();
+        self.replica.publish(state, &applied.events);
+        applied
+    }
+}
+
+impl Proposer for Direct {
+    fn propose(&self, transaction: Transaction, _: Instant) -> Boxed<'_, Result<Committed, store::Error>> {
+        let applied = self.apply(&Command::Transact(vec![transaction]));
+        Box::pin(async move { Ok(applied.answers.into_iter().next().expect("one answer")?) })
+    }
+
+    fn read_barrier(&self, _: Instant) -> Boxed<'_, Result<(), store::Error>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn heartbeat(&self, _: Beat, _: Instant) -> Boxed<'_, Result<(), store::Error>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+struct World {
+    store: Store,
+    direct: Arc<Direct>,
+    liveness: Arc<Liveness>,
+    shutdown: Shutdown,
+    running: tokio::task::JoinHandle<()>,
+}
+
+impl World {
+    /// A cluster with nodes that are ready, controllers that run, and an agent that makes every bound pod ready.
+    async fn start(nodes: &[&str]) -> Self {
+        let replica = Replica::new(State::default());
+        let direct = Arc::new(Direct { replica: Arc::clone(&replica), index: Mutex::new(0) });
+        direct.apply(&Command::Lead { master: 1, incarnation: 1 });
+        let store = Store::new(replica, Arc::clone(&direct) as Arc<dyn Proposer>);
+        let (liveness, shutdown) = (Arc::new(Liveness::default()), Shutdown::new());
+        let mut options = Options::new("PEM", Arc::new(|_| Box::pin(async { Ok(()) })));
+        options.node_grace = Duration::from_secs(2);
+        options.orphan_grace = Duration::from_millis(200);
+        let duty = Duty::new(store.clone(), store.current().tenure().unwrap().token);
+        let running = tokio::spawn(run(duty, Arc::clone(&liveness), options, shutdown.stopping()));
+        let world = Self { store, direct, liveness, shutdown, running };
+        for node in nodes {
+            world.create(json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": node},
+                "status": {"conditions": [{"type": "Ready", "status": "True"}]}}));
+        }
+        for (index, node) in nodes.iter().enumerate() {
+            tokio::spawn(beat(world.store.clone(), Arc::clone(&world.liveness), (*node).to_owned(), world.shutdown.stopping()));
+            if index == 0 {
+                tokio::spawn(agent(world.store.clone(), nodes.iter().map(|name| (*name).to_owned()).collect(), world.shutdown.stopping()));
+            }
+        }
+        world
+    }
+
+    fn put(&self, changes: Vec<Change>) {
+        put(&self.direct, changes);
+    }
+
+    fn create(&self, mut value: Value) -> Key {
+        let kind = kind::by_kind(value["apiVersion"].as_str().unwrap(), value["kind"].as_str().unwrap()).unwrap();
+        defaulting::apply(kind, &mut value);
+        defaulting::admission_defaults(kind, &mut value);
+        let now = time::format(base::clock::now());
+        lifecycle::prepare_create(kind, &mut value, &base::random::uid(), &now, "abcde").unwrap();
+        canonical::canonicalize(kind, &mut value).unwrap();
+        let metadata = &value["metadata"];
+        let key = Key::new(kind.resource(), metadata["namespace"].as_str().unwrap_or(""), metadata["name"].as_str().unwrap());
+        self.put(vec![Change::Put { key: key.clone(), object: Arc::new(Object::new(kind, &value).unwrap()) }]);
+        key
+    }
+
+    /// Changes an object as a client does, against the state as it is.
+    fn edit(&self, key: &Key, mutate: impl Fn(&mut Value)) {
+        let kind = kind::by_resource(&key.resource).unwrap();
+        let stored = Arc::clone(self.store.current().get(key).expect("there"));
+        let old: Value = serde_json::from_slice(stored.object.bytes()).unwrap();
+        let mut new = old.clone();
+        mutate(&mut new);
+        lifecycle::prepare_update(kind, &old, &mut new, None).unwrap();
+        canonical::canonicalize(kind, &mut new).unwrap();
+        self.put(vec![Change::Put { key: key.clone(), object: Arc::new(Object::new(kind, &new).unwrap()) }]);
+    }
+
+    fn delete(&self, key: &Key, propagation: Propagation) {
+        let kind = kind::by_resource(&key.resource).unwrap();
+        let old = self.value(key).unwrap();
+        let options = DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
+        let now = time::format(base::clock::now());
+        match lifecycle::prepare_delete(kind, &old, &options, &now).unwrap() {
+            Deletion::Remove => self.put(vec![Change::Delete { key: key.clone() }]),
+            Deletion::Update(new) => {
+                self.put(vec![Change::Put { key: key.clone(), object: Arc::new(Object::new(kind, &new).unwrap()) }]);
+            }
+            Deletion::Nothing => {}
+        }
+    }
+
+    fn value(&self, key: &Key) -> Option<Value> {
+        self.store.current().get(key).map(|stored| serde_json::from_slice(stored.object.bytes()).unwrap())
+    }
+
+    fn list(&self, resource: &str, namespace: &str) -> Vec<Value> {
+        let state = self.store.current();
+        let list = state.list_in(&resource.into(), namespace);
+        list.map(|stored| serde_json::from_slice(stored.object.bytes()).unwrap()).collect()
+    }
+
+    fn live_pods(&self) -> Vec<Value> {
+        let mut pods = self.list("pods", "default");
+        pods.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+        pods
+    }
+
+    async fn until(&self, what: &str, settled: impl Fn(&World) -> bool) {
+        until(&self.store, what, || settled(self)).await;
+    }
+
+    async fn rolled_out(&self, key: &Key, replicas: i64) {
+        self.until("rolled out", |world| {
+            let value = world.value(key).unwrap();
+            let (status, generation) = (&value["status"], &value["metadata"]["generation"]);
+            status["observedGeneration"] == *generation
+                && status["updatedReplicas"].as_i64().unwrap_or(0) == replicas
+                && status["replicas"].as_i64().unwrap_or(0) == replicas
+                && status["availableReplicas"].as_i64().unwrap_or(0) == replicas
+        })
+        .await;
+    }
+
+    async fn stop(self) {
+        self.shutdown.trigger();
+        tokio::time::timeout(Duration::from_secs(10), self.running).await.expect("stops").unwrap();
+    }
+}
+
+fn put(direct: &Direct, changes: Vec<Change>) {
+    let id = state::RequestId(base::random::u128());
+    let origin = Origin::Client("t".into());
+    let transaction = Transaction { id, origin, at_ms: 0, preconditions: vec![], changes };
+    direct.apply(&Command::Transact(vec![transaction])).answers[0].clone().unwrap();
+}
+
+async fn until(store: &Store, what: &str, settled: impl Fn() -> bool) {
+    let mut changes = store.changes();
+    let waiting = async {
+        loop {
+            changes.borrow_and_update();
+            if settled() {
+                return;
+            }
+            changes.changed().await.unwrap();
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(30), waiting).await.is_err() {
+        let state = store.current();
+        for resource in ["deployments.apps", "replicasets.apps", "pods", "nodes", "namespaces", "events"] {
+            for stored in state.list(&resource.into()) {
+                eprintln!("{}", String::from_utf8_lossy(stored.object.bytes()));
+            }
+        }
+        panic!("not in time: {what}");
+    }
+}
+
+/// Places pods, makes them ready, and ends those that are being deleted, on the nodes that are not lost.
+async fn agent(store: Store, nodes: Vec<String>, stopping: base::Stopping) {
+    let kind = kind::by_kind("v1", "Pod").unwrap();
+    let mut changes = store.changes();
+    let work = async {
+        loop {
+            changes.borrow_and_update();
+            let state = store.current();
+            for stored in state.list(&"pods".into()) {
+                let mut pod: Value = serde_json::from_slice(stored.object.bytes()).unwrap();
+                let bound = pod["spec"]["nodeName"].as_str().map(str::to_owned);
+                let lost = |name: &str| {
+                    let node = state.get(&Key::new("nodes", "", name));
+                    node.is_none_or(|node| String::from_utf8_lossy(node.object.bytes()).contains("\"Unknown\""))
+                };
+                let change = match bound {
+                    None => {
+                        let free: Vec<&String> = nodes.iter().filter(|name| !lost(name)).collect();
+                        pod["spec"]["nodeName"] = json!(free[base::random::below(free.len())]);
+                        Change::Put { key: stored.key.clone(), object: Arc::new(Object::new(kind, &pod).unwrap()) }
+                    }
+                    Some(name) if lost(&name) => continue,
+                    Some(_) if stored.face().deleting => Change::Delete { key: stored.key.clone() },
+                    Some(_) if pod["status"]["phase"] == "Running" => continue,
+                    Some(_) => {
+                        let now = time::format(base::clock::now());
+                        pod["status"]["phase"] = json!("Running");
+                        pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True", "lastTransitionTime": now}]);
+                        Change::Put { key: stored.key.clone(), object: Arc::new(Object::new(kind, &pod).unwrap()) }
+                    }
+                };
+                let same = state::Precondition::Unchanged { key: stored.key.clone(), revision: stored.revision };
+                let deadline = Instant::now() + Duration::from_secs(5);
+                let _ = store.transact(Origin::Node("n".into()), vec![same], vec![change], deadline).await;
+            }
+            changes.changed().await.unwrap();
+        }
+    };
+    stopping.unless(work).await;
+}
+
+/// Beats for a node until its object says `dead: "true"` in a label.
+async fn beat(store: Store, liveness: Arc<Liveness>, node: String, stopping: base::Stopping) {
+    while stopping.sleep(Duration::from_millis(200)).await {
+        if let Some(stored) = store.current().get(&Key::new("nodes", "", &node))
+            && stored.face().label("dead") != Some("true")
+        {
+            liveness.beat(Beat { node: node.clone(), uid: stored.face().uid.to_string() });
+        }
+    }
+}
+
+fn deployment(replicas: i64, image: &str) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}},
+            "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "c", "image": image}]}}}})
+}
+
+fn images(pods: &[Value]) -> Vec<&str> {
+    let mut images: Vec<&str> = pods.iter().map(|pod| pod["spec"]["containers"][0]["image"].as_str().unwrap()).collect();
+    images.sort();
+    images.dedup();
+    images
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deployment_rolls_out_updates_undoes_scales_and_goes_with_its_dependents() {
+    let world = World::start(&["n1", "n2", "n3"]).await;
+    world.until("the namespace is there", |world| world.value(&Key::new("serviceaccounts", "default", "default")).is_some()).await;
+    assert_eq!(world.value(&Key::new("configmaps", "default", "kube-root-ca.crt")).unwrap()["data"]["ca.crt"], "PEM");
+    let key = world.create(deployment(5, "a"));
+    world.rolled_out(&key, 5).await;
+    assert_eq!(world.live_pods().len(), 5);
+    world.edit(&key, |value| value["spec"]["template"]["spec"]["containers"][0]["image"] = json!("b"));
+    world.rolled_out(&key, 5).await;
+    assert_eq!(images(&world.live_pods()), ["b"]);
+    // As `kubectl rollout undo` does it: the old template is written back.
+    world.edit(&key, |value| value["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a"));
+    world.rolled_out(&key, 5).await;
+    assert_eq!(images(&world.live_pods()), ["a"]);
+    world.until("the revision is shown", |world| {
+        world.value(&key).unwrap()["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
+    })
+    .await;
+    assert_eq!(world.list("replicasets.apps", "default").len(), 2);
+    world.edit(&key, |value| value["spec"]["replicas"] = json!(8));
+    world.rolled_out(&key, 8).await;
+    world.edit(&key, |value| value["spec"]["replicas"] = json!(2));
+    world.rolled_out(&key, 2).await;
+    world.until("told", |world| {
+        let events = world.list("events", "default");
+        ["ScalingReplicaSet", "SuccessfulCreate", "SuccessfulDelete"].iter().all(|reason| events.iter().any(|event| event["reason"] == *reason))
+    })
+    .await;
+    world.delete(&key, Propagation::Background);
+    world.until("all gone", |world| {
+        world.value(&key).is_none() && world.list("replicasets.apps", "default").is_empty() && world.list("pods", "default").is_empty()
+    })
+    .await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn foreground_waits_and_orphans_live_on() {
+    let world = World::start(&["n1"]).await;
+    world.until("the namespace is there", |world| world.value(&Key::new("namespaces", "", "default")).is_some()).await;
+    let key = world.create(deployment(2, "a"));
+    world.rolled_out(&key, 2).await;
+    world.delete(&key, Propagation::Foreground);
+    world.until("the owner is the last to go", |world| {
+        let gone = world.value(&key).is_none();
+        let pods = world.list("pods", "default").len() + world.list("replicasets.apps", "default").len();
+        assert!(!gone || pods == 0, "the owner went before its dependents");
+        gone
+    })
+    .await;
+    let key = world.create(deployment(2, "a"));
+    world.rolled_out(&key, 2).await;
+    world.delete(&key, Propagation::Orphan);
+    world.until("the owner is gone", |world| world.value(&key).is_none()).await;
+    let sets = world.list("replicasets.apps", "default");
+    assert_eq!((sets.len(), &sets[0]["metadata"]["ownerReferences"]), (1, &Value::Null));
+    // A new Deployment of the same selector takes the orphan over.
+    let key = world.create(deployment(2, "a"));
+    world.rolled_out(&key, 2).await;
+    let sets = world.list("replicasets.apps", "default");
+    assert_eq!((sets.len(), &sets[0]["metadata"]["ownerReferences"][0]["kind"]), (1, &json!("Deployment")));
+    assert_eq!(world.live_pods().len(), 2);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_goes_with_all_that_is_in_it() {
+    let world = World::start(&["n1"]).await;
+    let namespace = world.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}));
+    world.until("it is furnished", |world| world.value(&Key::new("serviceaccounts", "team", "default")).is_some()).await;
+    let mut value = deployment(3, "a");
+    value["metadata"]["namespace"] = json!("team");
+    let key = world.create(value);
+    world.rolled_out(&key, 3).await;
+    let held = world.create(json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "held", "namespace": "team", "finalizers": ["example.com/mine"]}}));
+    world.delete(&namespace, Propagation::Background);
+    world.until("it says what it waits for", |world| {
+        let value = world.value(&namespace).unwrap();
+        let found = crate::conditions::find(&value["status"], "NamespaceFinalizersRemaining");
+        crate::conditions::text(found, "status") == "True" && world.list("pods", "team").is_empty()
+    })
+    .await;
+    world.put(vec![Change::Delete { key: held }]);
+    world.until("it is gone", |world| world.value(&namespace).is_none()).await;
+    let state = world.store.current();
+    assert_eq!(kind::all().iter().map(|kind| state.list_in(&kind.resource(), "team").count()).sum::<usize>(), 0);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_pods_of_a_lost_node_come_back_elsewhere() {
+    let world = World::start(&["n1", "n2", "n3"]).await;
+    world.until("the namespace is there", |world| world.value(&Key::new("namespaces", "", "default")).is_some()).await;
+    let key = world.create(deployment(6, "a"));
+    world.rolled_out(&key, 6).await;
+    let node = Key::new("nodes", "", "n1");
+    let before = Instant::now();
+    world.edit(&node, |value| value["metadata"]["labels"]["dead"] = json!("true"));
+    world.until("it is known to be lost", |world| {
+        let value = world.value(&node).unwrap();
+        let ready = crate::conditions::find(&value["status"], "Ready");
+        crate::conditions::text(ready, "status") == "Unknown" && value["spec"]["taints"].as_array().is_some_and(|list| list.len() == 2)
+    })
+    .await;
+    assert!(before.elapsed() > Duration::from_millis(1500), "a node has its grace");
+    world.until("six pods elsewhere", |world| {
+        let pods = world.live_pods();
+        let elsewhere = |pod: &Value| pod["spec"]["nodeName"] != "n1" && pod["status"]["phase"] == "Running";
+        pods.len() == 6 && pods.iter().all(elsewhere)
+    })
+    .await;
+    world.rolled_out(&key, 6).await;
+    let ending: Vec<Value> = world.list("pods", "default").into_iter().filter(|pod| pod["spec"]["nodeName"] == "n1").collect();
+    assert!(ending.iter().all(|pod| pod["metadata"]["deletionTimestamp"].is_string()), "they wait for their node");
+    // Its object goes: nobody will ever end those pods, so they are removed.
+    world.put(vec![Change::Delete { key: node }]);
+    world.until("no pod is left of it", |world| world.list("pods", "default").iter().all(|pod| pod["spec"]["nodeName"] != "n1")).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_leader_ends_the_old_ones_duties() {
+    let world = World::start(&["n1"]).await;
+    world.until("the namespace is there", |world| world.value(&Key::new("namespaces", "", "default")).is_some()).await;
+    world.direct.apply(&Command::Lead { master: 2, incarnation: 2 });
+    world.create(deployment(5, "a"));
+    tokio::time::timeout(Duration::from_secs(10), world.running).await.expect("it ends by itself").unwrap();
+    assert!(world.store.current().list(&"replicasets.apps".into()).next().is_none());
+    world.shutdown.trigger();
+}
