@@ -1,0 +1,92 @@
+//! Writing one pod's status to the API: the newest wins, what fails is tried again, nothing is written twice.
+
+use crate::limits::{STATUS_DEADLINE, WRITE_PAUSE};
+use crate::pod::status::says_the_same;
+use base::Backoff;
+use client::{Call, Client};
+use http::Method;
+use runtime::PodRef;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Reports the statuses of one pod. When it is dropped, reporting ends.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    newest: watch::Sender<Value>,
+    written: watch::Receiver<Value>,
+}
+
+impl Reporter {
+    /// Starts to report.
+    pub fn start(client: Arc<Client>, pod: PodRef) -> Self {
+        let (newest, wanted) = watch::channel(Value::Null);
+        let (done, written) = watch::channel(Value::Null);
+        base::task::spawn(format!("status of {pod}"), report(client, pod, wanted, done));
+        Self { newest, written }
+    }
+
+    /// Reports `status`, unless it says what the last one said.
+    pub fn report(&self, status: Value) {
+        self.newest.send_if_modified(|newest| {
+            let news = !says_the_same(newest, &status);
+            if news {
+                *newest = status;
+            }
+            news
+        });
+    }
+
+    /// The status reported last.
+    pub fn newest(&self) -> Value {
+        self.newest.borrow().clone()
+    }
+
+    /// A wait for the newest status to be written, at most this long.
+    pub fn settled(&self, at_most: Duration) -> impl Future<Output = ()> + Send + use<> {
+        let (newest, mut written) = (self.newest(), self.written.clone());
+        async move {
+            let reached = written.wait_for(|written| *written == newest);
+            if tokio::time::timeout(at_most, reached).await.is_err() {
+                tracing::debug!("the last status of a pod could not be written in time");
+            }
+        }
+    }
+}
+
+async fn report(client: Arc<Client>, pod: PodRef, mut wanted: watch::Receiver<Value>, done: watch::Sender<Value>) {
+    let path = format!("/api/v1/namespaces/{}/pods/{}/status", pod.namespace, pod.name);
+    let mut pause = Backoff::doubling(WRITE_PAUSE.0, WRITE_PAUSE.1);
+    while wanted.changed().await.is_ok() {
+        loop {
+            let status = wanted.borrow_and_update().clone();
+            let patch = json!({"metadata": {"uid": pod.uid}, "status": status});
+            // Only this agent writes it, so that a repetition changes nothing.
+            let call = Call::new(Method::PATCH, &*path)
+                .body("application/merge-patch+json", patch.to_string())
+                .deadline(STATUS_DEADLINE)
+                .repeatable();
+            match client.json(call).await {
+                Ok(_) => {
+                    pause.reset();
+                    done.send_replace(status);
+                    break;
+                }
+                Err(error) if error.is_not_found() || error.is_conflict() => {
+                    tracing::debug!(%pod, %error, "the pod is no longer there to be reported on");
+                    done.send_replace(status);
+                    break;
+                }
+                Err(error) => {
+                    tracing::debug!(%pod, %error, "a status was not written");
+                    let again = pause.next_delay();
+                    tokio::select! {
+                        () = tokio::time::sleep(again) => {}
+                        changed = wanted.changed() => if changed.is_err() { return },
+                    }
+                }
+            }
+        }
+    }
+}
