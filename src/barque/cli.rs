@@ -77,6 +77,17 @@ pub enum RuntimeChoice {
     Sim,
 }
 
+impl RuntimeChoice {
+    /// The choice as the runtime crate names it.
+    pub fn backend(self) -> runtime::Backend {
+        match self {
+            Self::Auto => runtime::Backend::Auto,
+            Self::Docker => runtime::Backend::Docker,
+            Self::Sim => runtime::Backend::Sim,
+        }
+    }
+}
+
 /// `barque down`.
 #[derive(Debug, Args)]
 pub struct DownArgs {

@@ -25,11 +25,17 @@ pub async fn run(args: DownArgs) -> Result<(), Error> {
     process::stop(&masters, PATIENCE).await;
     let cluster =
         layout.masters.first().and_then(|founder| master::cluster_of(&layout::process_dir(&dir, &founder.name)));
-    if let Some(cluster) = cluster
-        && layout.runtime == RuntimeChoice::Docker
-    {
+    if let Some(cluster) = cluster {
         progress.begin("containers");
-        runtime::docker::sweep(&cluster).await?;
+        // Docker's containers are swept once; simulated ones lie with each node.
+        let mut folders = layout.nodes.iter().map(|node| crate::node::sim_folder(&layout::process_dir(&dir, &node.name)));
+        let folders: Vec<_> = match layout.runtime {
+            RuntimeChoice::Sim => folders.collect(),
+            _ => folders.by_ref().take(1).collect(),
+        };
+        for folder in folders {
+            runtime::sweep(layout.runtime.backend(), None, &folder, &cluster).await?;
+        }
     }
     if args.purge {
         progress.begin("data");

@@ -108,18 +108,18 @@ impl Node {
 }
 
 async fn open_runtime(settings: &Settings, record: &Record) -> Result<Arc<dyn runtime::Runtime>, Error> {
-    let docker = match settings.runtime {
-        RuntimeChoice::Sim => false,
-        RuntimeChoice::Docker => true,
-        RuntimeChoice::Auto => runtime::docker::Docker::probe().await.is_ok(),
+    let options = runtime::Options {
+        backend: settings.runtime.backend(),
+        scope: runtime::Scope::new(&record.cluster, &record.name)?,
+        docker_host: None,
+        sim_folder: sim_folder(&settings.dir),
     };
-    let owner = runtime::Owner { cluster: record.cluster.clone(), node: record.name.clone() };
-    if docker {
-        Ok(Arc::new(runtime::docker::Docker::connect(owner).await?))
-    } else {
-        info!("containers are simulated: nothing really runs");
-        Ok(Arc::new(runtime::sim::Sim::open(owner, &settings.dir.join("sim"))?))
-    }
+    Ok(runtime::connect(options).await?)
+}
+
+/// Where simulated containers of the node in `dir` are kept.
+pub fn sim_folder(dir: &Path) -> PathBuf {
+    dir.join("sim")
 }
 
 fn settings(args: NodeArgs) -> Result<Settings, Error> {

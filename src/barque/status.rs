@@ -197,6 +197,12 @@ fn report(
     if voters == 1 && said.len() == 1 {
         warnings.push("One master alone tolerates no failure: join two more.".to_owned());
     }
+    if best.is_some_and(|view| view["evictions_held"] == true) {
+        warnings.push(
+            "Most nodes vanished at once, so the fault is taken to be ours: no pod is moved until half of them are back."
+                .to_owned(),
+        );
+    }
     for node in nodes.iter().filter(|node| !node.ready) {
         warnings.push(format!("Node {} is not Ready.", node.name));
     }

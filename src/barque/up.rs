@@ -64,15 +64,18 @@ pub async fn run(args: UpArgs) -> Result<(), Error> {
 
 /// Takes Docker where an engine answers; says so in one line where none does.
 async fn choose_runtime(wanted: RuntimeChoice, progress: &mut Progress) -> Result<RuntimeChoice, Error> {
+    let probe = async || {
+        // Nothing is run under this name; it only serves to ask whether an engine answers.
+        let scope = runtime::Scope::new("probe", "probe")?;
+        runtime::docker::Docker::new(scope, None)?.ping().await
+    };
     match wanted {
         RuntimeChoice::Sim => Ok(RuntimeChoice::Sim),
-        RuntimeChoice::Docker => {
-            runtime::docker::Docker::probe().await.map(|_| RuntimeChoice::Docker).map_err(Error::from)
-        }
-        RuntimeChoice::Auto => match runtime::docker::Docker::probe().await {
-            Ok(_) => Ok(RuntimeChoice::Docker),
+        RuntimeChoice::Docker => probe().await.map(|()| RuntimeChoice::Docker).map_err(Error::from),
+        RuntimeChoice::Auto => match probe().await {
+            Ok(()) => Ok(RuntimeChoice::Docker),
             Err(error) => {
-                progress.note(&format!("{error} Going on with simulated containers: nothing really runs."));
+                progress.note(&format!("{error}; going on with simulated containers: nothing really runs"));
                 Ok(RuntimeChoice::Sim)
             }
         },

@@ -20,6 +20,7 @@ pub struct Serving {
     pub(crate) consensus: Arc<Consensus>,
     pub(crate) store: Store,
     pub(crate) authority: Arc<Authority>,
+    observed: Arc<controllers::Observed>,
     agent_client: Arc<ClientConfig>,
     draining: AtomicBool,
 }
@@ -30,10 +31,11 @@ impl Serving {
         consensus: Arc<Consensus>,
         store: Store,
         authority: Arc<Authority>,
+        observed: Arc<controllers::Observed>,
         certificates: &Certificates,
     ) -> Arc<Self> {
         let agent_client = Arc::clone(&certificates.agent_client);
-        Arc::new(Self { consensus, store, authority, agent_client, draining: AtomicBool::new(false) })
+        Arc::new(Self { consensus, store, authority, observed, agent_client, draining: AtomicBool::new(false) })
     }
 
     /// From now on this master is not ready: gateways and load balancers move on.
@@ -88,6 +90,7 @@ impl Cluster for Serving {
         shown["chain"] = json!(state.chain().iter().map(|byte| format!("{byte:02x}")).collect::<String>());
         shown["objects"] = json!(state.len());
         shown["history"] = json!({"events": events, "bytes": bytes, "compacted": state.compacted().0});
+        shown["evictions_held"] = json!(self.observed.evictions_held());
         shown["draining"] = json!(self.draining.load(Ordering::SeqCst));
         shown
     }

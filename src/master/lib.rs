@@ -120,7 +120,14 @@ pub async fn run(options: Options, up: oneshot::Sender<Record>, stopping: Stoppi
         consensus.initialize().await?;
     }
     let store = Store::new(replica, consensus.clone());
-    let serving = cluster::Serving::new(Arc::clone(&consensus), store.clone(), Arc::clone(&authority), &certificates);
+    let observed = Arc::new(controllers::Observed::default());
+    let serving = cluster::Serving::new(
+        Arc::clone(&consensus),
+        store.clone(),
+        Arc::clone(&authority),
+        Arc::clone(&observed),
+        &certificates,
+    );
 
     // The API outlives the leader's duties: while this master hands over, requests in flight still find a leader.
     let duties = stopping.child();
@@ -133,13 +140,14 @@ pub async fn run(options: Options, up: oneshot::Sender<Record>, stopping: Stoppi
             consensus: Arc::clone(&consensus),
             liveness,
             node_grace: options.node_grace,
+            observed,
             serving_authority: authority.serving()?.pem().to_owned(),
             stopping: duties.stopping(),
         }),
     );
     let renewal =
         base::task::spawn("certificates", certificates.clone().keep_fresh(Arc::clone(&authority), stopping.clone()));
-    let mut served = base::task::spawn(
+    let served = base::task::spawn(
         "api",
         apiserver::serve(
             apiserver::Options::default(),
@@ -150,6 +158,7 @@ pub async fn run(options: Options, up: oneshot::Sender<Record>, stopping: Stoppi
             api.stopping(),
         ),
     );
+    let mut served = std::pin::pin!(served.join());
     info!(master = %options.name, id = record.id, api = %options.api.advertise, cluster = %record.cluster, "this master serves");
     // Nobody need be waiting for the news.
     let _ = up.send(record);
@@ -157,7 +166,7 @@ pub async fn run(options: Options, up: oneshot::Sender<Record>, stopping: Stoppi
     let outcome = tokio::select! {
         () = stopping.stopped() => Ok(()),
         reason = failed.recv() => Err(Error::Log(reason.unwrap_or_else(|| "the log ended".into()))),
-        ending = served.wait() => Err(Error::Api(format!("{ending:?}"))),
+        ending = &mut served => Err(Error::Api(format!("{ending:?}"))),
     };
     serving.drain();
     duties.trigger();
@@ -168,9 +177,8 @@ pub async fn run(options: Options, up: oneshot::Sender<Record>, stopping: Stoppi
         warn!(%error, "stopping without a handover: the others hold an election");
     }
     api.trigger();
-    if tokio::time::timeout(DRAIN, served.wait()).await.is_err() {
+    if tokio::time::timeout(DRAIN, served).await.is_err() {
         warn!("requests in flight are cut off");
-        served.abort();
     }
     renewal.abort_and_join().await;
     consensus.shutdown().await;
@@ -189,4 +197,9 @@ pub fn administrator(dir: &std::path::Path) -> Result<(Authority, identity::Cred
     let (_, authority) = record::load(dir)?.ok_or_else(|| Error::NoMaster(dir.to_owned()))?;
     let credential = authority.administrator("admin")?;
     Ok((authority, credential))
+}
+
+/// The id of the cluster that the master in this folder belongs to; `None` when there is none.
+pub fn cluster_of(dir: &std::path::Path) -> Option<String> {
+    record::load(dir).ok().flatten().map(|(record, _)| record.cluster)
 }

@@ -18,6 +18,8 @@ pub struct Duties {
     pub consensus: Arc<Consensus>,
     pub liveness: Arc<Liveness>,
     pub node_grace: Duration,
+    /// What the controllers let the status show.
+    pub observed: Arc<controllers::Observed>,
     /// PEM of the authority that clients trust, published into every namespace.
     pub serving_authority: String,
     pub stopping: Stopping,
@@ -56,15 +58,15 @@ fn start(duties: &Duties, token: Token, stopping: Stopping) -> TaskGroup {
         again("scheduler", stopping.clone(), move |stopping| scheduler::run(scheduling.clone(), stopping)),
     );
     let (liveness, consensus) = (Arc::clone(&duties.liveness), Arc::clone(&duties.consensus));
-    let options = controllers::Options {
-        node_grace: duties.node_grace,
-        serving_authority: duties.serving_authority.clone(),
-        compact: Arc::new(move |until| {
+    let mut options = controllers::Options::new(
+        duties.serving_authority.as_str(),
+        Arc::new(move |until| {
             let consensus = Arc::clone(&consensus);
             Box::pin(async move { consensus.compact(until).await })
         }),
-        ..controllers::Options::default()
-    };
+    );
+    options.node_grace = duties.node_grace;
+    options.observed = Arc::clone(&duties.observed);
     group.spawn(
         "controllers",
         again("controllers", stopping, move |stopping| {
