@@ -236,7 +236,7 @@ fn snapshots_are_whole_or_refused() {
     for bad in [&good[..good.len() - 1], &good[..good.len() - 16], &good[..50], &flipped, b"text that is long"] {
         let aside = storage.snapshots().aside();
         fs::write(&aside, bad).unwrap();
-        let error = storage.snapshots().adopt(&aside).err().expect("refused");
+        let error = storage.snapshots().adopt(&aside).expect_err("refused");
         assert!(matches!(&error, Error::Damaged { .. }), "{error}");
     }
     storage = reopen(storage);

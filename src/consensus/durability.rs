@@ -1,0 +1,127 @@
+//! How far this master's own log is on disk while it leads.
+//!
+//! A leader hands an entry to its followers while its own fsync of it still runs, so that both fsyncs overlap; openraft
+//! counts the entry as written here from the start. That is safe because nothing that openraft then calls committed gets
+//! out before the local fsync has ended:
+//!
+//! - `machine` applies an entry (and so answers, publishes and snapshots it) only once it is settled here;
+//! - `network` never tells a follower of a commit beyond what is on disk here;
+//! - a vote is synced after the entries that were written before it, in the one order of the write-ahead log;
+//! - after a restart a leader does not resume: `log_store` gives its own committed vote back as a plain one, so that it
+//!   must win a new term and can never write a second, different entry under an id that it used before a power cut;
+//! - members are changed only by a leader whose own "I lead" entry is applied, one change at a time, each applied before
+//!   the next.
+//!
+//! A follower's entries are on disk before it answers, as ever.
+
+use tokio::sync::watch;
+
+use crate::types::LogId;
+
+/// Shared by the log, the writer, the machine and the network.
+pub struct Durability {
+    progress: watch::Sender<Progress>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Progress {
+    /// Last entry that was counted as written before it was; zero for none.
+    early: u64,
+    /// Last entry on disk, as far as it matters: below `early` only while fsyncs run.
+    synced: Option<LogId>,
+}
+
+impl Progress {
+    fn settled(&self, index: u64) -> bool {
+        index > self.early || self.synced.is_some_and(|synced| index <= synced.index)
+    }
+}
+
+impl Default for Durability {
+    fn default() -> Self {
+        Self { progress: watch::channel(Progress::default()).0 }
+    }
+}
+
+impl Durability {
+    /// An entry counts as written although its fsync has only begun.
+    pub fn begin(&self, last: u64) {
+        self.progress.send_modify(|progress| progress.early = progress.early.max(last));
+    }
+
+    /// Entries up to this one are on disk.
+    pub fn synced(&self, last: LogId) {
+        self.progress.send_modify(|progress| progress.synced = Some(last));
+    }
+
+    /// Entries from `from` on are gone.
+    pub fn truncated(&self, from: u64) {
+        self.progress.send_modify(|progress| {
+            // What is left was synced no later than the truncation was: nothing is open.
+            progress.early = 0;
+            progress.synced = progress.synced.filter(|synced| synced.index < from);
+        });
+    }
+
+    /// Whether an entry is on disk.
+    pub fn is_settled(&self, index: u64) -> bool {
+        self.progress.borrow().settled(index)
+    }
+
+    /// Waits until an entry is on disk.
+    pub async fn settled(&self, index: u64) {
+        // The sender lives as long as `self`, so this cannot fail.
+        let _ = self.progress.subscribe().wait_for(|progress| progress.settled(index)).await;
+    }
+
+    /// What followers may be told of a commit.
+    pub fn clamp(&self, commit: Option<LogId>) -> Option<LogId> {
+        let progress = *self.progress.borrow();
+        match commit {
+            Some(commit) if !progress.settled(commit.index) => progress.synced,
+            other => other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::CommittedLeaderId;
+
+    use super::*;
+
+    fn id(index: u64) -> LogId {
+        LogId::new(CommittedLeaderId::new(3, 1), index)
+    }
+
+    #[tokio::test]
+    async fn commits_wait_for_the_local_fsync() {
+        let durability = Durability::default();
+        assert_eq!(durability.clamp(Some(id(9))), Some(id(9)), "a follower's log is always settled");
+        durability.begin(10);
+        durability.begin(11);
+        assert_eq!(durability.clamp(Some(id(10))), None);
+        durability.synced(id(10));
+        assert!(durability.is_settled(10) && !durability.is_settled(11));
+        assert_eq!(durability.clamp(Some(id(11))), Some(id(10)));
+        let wait = durability.settled(11);
+        tokio::pin!(wait);
+        assert!(futures::poll!(&mut wait).is_pending());
+        durability.synced(id(11));
+        wait.await;
+        assert_eq!(durability.clamp(Some(id(11))), Some(id(11)));
+    }
+
+    #[test]
+    fn truncation_leaves_nothing_open() {
+        let durability = Durability::default();
+        durability.begin(10);
+        durability.synced(id(10));
+        durability.truncated(8);
+        assert!(durability.is_settled(7) && durability.is_settled(8));
+        durability.begin(9);
+        assert!(!durability.is_settled(9));
+        durability.synced(id(9));
+        assert!(durability.is_settled(9));
+    }
+}

@@ -1,0 +1,183 @@
+//! When this master stands for election: its own timer, drawn anew each round, and a question to the others first, so
+//! that a master that was frozen, cut off or restarted never deposes a leader that the others hear.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use openraft::ServerState;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info};
+
+use crate::consensus::Inner;
+use crate::counters::count;
+use crate::network::{PreVote, Request, Response};
+use crate::types::{LogId, Metrics};
+
+/// What to do now. Pure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Look again then: there is a leader, or this master has no vote.
+    Wait(Instant),
+    /// Alone: no one to ask.
+    Stand,
+    /// The leader has been silent for long enough.
+    Ask,
+}
+
+fn decide(metrics: &Metrics, id: u64, due: Instant, now: Instant, look_every: Duration) -> Step {
+    let membership = metrics.membership_config.membership();
+    let voters: BTreeSet<u64> = membership.voter_ids().collect();
+    if metrics.state == ServerState::Leader || metrics.running_state.is_err() || !voters.contains(&id) {
+        return Step::Wait(now + look_every);
+    }
+    if voters.len() == 1 {
+        return Step::Stand;
+    }
+    if due > now { Step::Wait(due.min(now + look_every)) } else { Step::Ask }
+}
+
+/// Whether this master would vote for a candidate: it hears no leader, and misses nothing that the candidate lacks. Pure.
+pub fn would_vote(
+    leads: bool,
+    silence: Duration,
+    lease: Duration,
+    own_term: u64,
+    own_last: Option<LogId>,
+    ask: PreVote,
+) -> bool {
+    !leads && silence >= lease && ask.term > own_term && ask.last_log_id >= own_last
+}
+
+/// Whether enough voters agree, in a joint configuration in each of its halves. Pure.
+fn is_quorum(configs: &[BTreeSet<u64>], granted: &BTreeSet<u64>) -> bool {
+    configs.iter().all(|config| 2 * config.intersection(granted).count() > config.len())
+}
+
+/// Runs the timer for as long as raft runs.
+pub async fn keep(inner: Arc<Inner>) {
+    let lease = inner.timers.election_max;
+    let spread = || base::random::jitter(Duration::ZERO..lease - inner.timers.election_min);
+    let mut wait = lease + spread();
+    let mut not_before = Instant::now();
+    let metrics = inner.raft.metrics();
+    loop {
+        let now = Instant::now();
+        let due = (inner.contact.at() + wait).max(not_before);
+        let step = decide(&metrics.borrow(), inner.id, due, now, inner.timers.heartbeat);
+        let stand = match step {
+            Step::Wait(until) => {
+                sleep_until(until).await;
+                continue;
+            }
+            Step::Stand => true,
+            Step::Ask => ask(&inner).await,
+        };
+        if stand {
+            count(&inner.counters.elections);
+            info!(master = inner.id, silence = ?inner.contact.silence(), "standing for election");
+            if inner.raft.trigger().elect().await.is_err() {
+                return;
+            }
+        } else {
+            count(&inner.counters.elections_declined);
+        }
+        // A round lasts as long as votes may take; two candidates draw different times for the next one.
+        wait = lease + spread();
+        not_before = Instant::now() + inner.timers.election_min + spread();
+        if stand {
+            settle(&inner, not_before).await;
+        }
+    }
+}
+
+/// Waits for the outcome of a candidacy.
+async fn settle(inner: &Inner, until: Instant) {
+    let mut metrics = inner.raft.metrics();
+    let over = metrics.wait_for(|seen| seen.state == ServerState::Leader || seen.running_state.is_err());
+    // Either way the loop looks at what has become of it.
+    let _ = tokio::time::timeout_at(until, over).await;
+}
+
+/// Asks the other voters whether they would vote for this master.
+async fn ask(inner: &Inner) -> bool {
+    let (question, membership) = {
+        let seen = inner.raft.metrics().borrow().clone();
+        (PreVote { term: seen.current_term + 1, last_log_id: inner.last_log_id() }, seen.membership_config)
+    };
+    let configs = membership.membership().get_joint_config();
+    let deadline = Instant::now() + inner.timers.election_min;
+    let mut granted = BTreeSet::from([inner.id]);
+    let mut answers: FuturesUnordered<_> = membership
+        .nodes()
+        .filter(|(id, _)| **id != inner.id && configs.iter().any(|config| config.contains(*id)))
+        .map(|(id, member)| {
+            let peer = inner.peers.get(*id, &member.peer);
+            async move { (*id, peer.call(&Request::PreVote(question), deadline).await) }
+        })
+        .collect();
+    while !is_quorum(configs, &granted) {
+        match answers.next().await {
+            Some((id, Ok(Response::PreVote(true)))) => {
+                granted.insert(id);
+            }
+            Some((id, answer)) => debug!(peer = id, ?answer, "no vote in prospect"),
+            None => return false,
+        }
+    }
+    // A leader may have spoken while the question was on its way.
+    inner.contact.silence() >= inner.timers.election_max
+}
+
+#[cfg(test)]
+mod tests {
+    use openraft::CommittedLeaderId;
+
+    use super::*;
+
+    fn id(term: u64, index: u64) -> Option<LogId> {
+        Some(LogId::new(CommittedLeaderId::new(term, 1), index))
+    }
+
+    #[test]
+    fn a_vote_is_in_prospect_only_without_a_leader_and_for_a_log_as_new() {
+        let (lease, long, short) = (Duration::from_millis(350), Duration::from_millis(351), Duration::from_millis(10));
+        let ask = PreVote { term: 5, last_log_id: id(4, 10) };
+        assert!(would_vote(false, long, lease, 4, id(4, 10), ask));
+        assert!(!would_vote(true, long, lease, 4, id(4, 10), ask), "a leader that the quorum hears");
+        assert!(!would_vote(false, short, lease, 4, id(4, 10), ask), "a leader that was heard");
+        assert!(!would_vote(false, long, lease, 4, id(4, 11), ask), "a log that is longer here");
+        assert!(!would_vote(false, long, lease, 5, id(4, 10), ask), "a term that is over");
+    }
+
+    #[test]
+    fn both_halves_of_a_joint_configuration_must_agree() {
+        let configs = [BTreeSet::from([1, 2, 3]), BTreeSet::from([3, 4, 5])];
+        assert!(!is_quorum(&configs, &BTreeSet::from([1, 2])));
+        assert!(!is_quorum(&configs, &BTreeSet::from([1, 2, 3])));
+        assert!(is_quorum(&configs, &BTreeSet::from([1, 3, 4])));
+        assert!(is_quorum(&configs[..1], &BTreeSet::from([1, 2])));
+    }
+
+    #[tokio::test]
+    async fn only_a_voter_stands_and_one_alone_at_once() {
+        let now = Instant::now();
+        let (early, late) = (now + Duration::from_secs(1), now - Duration::from_millis(1));
+        let look = Duration::from_millis(60);
+        let with = |voters: &[u64], state| {
+            let mut metrics = Metrics::new_initial(1);
+            let config = vec![voters.iter().copied().collect::<BTreeSet<u64>>()];
+            metrics.membership_config =
+                Arc::new(crate::types::Membership::new(id(1, 1), openraft::Membership::new(config, ())));
+            metrics.state = state;
+            metrics
+        };
+        let step = |metrics: &Metrics, due| decide(metrics, 1, due, now, look);
+        assert_eq!(step(&with(&[1], ServerState::Follower), early), Step::Stand);
+        assert_eq!(step(&with(&[1, 2, 3], ServerState::Follower), early), Step::Wait(now + look));
+        assert_eq!(step(&with(&[1, 2, 3], ServerState::Follower), late), Step::Ask);
+        assert_eq!(step(&with(&[1, 2, 3], ServerState::Leader), late), Step::Wait(now + look));
+        assert_eq!(step(&with(&[2, 3], ServerState::Learner), late), Step::Wait(now + look));
+    }
+}

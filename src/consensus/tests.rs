@@ -1,0 +1,1 @@
+//! Clusters of masters in one process, over real sockets and disks.
