@@ -34,7 +34,7 @@ pub(crate) fn set(status: &mut Value, mut condition: Value, now: Timestamp) {
 
 /// Removes a condition.
 pub(crate) fn remove(status: &mut Value, kind: &str) {
-    if let Some(conditions) = status["conditions"].as_array_mut() {
+    if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
         conditions.retain(|condition| condition["type"] != kind);
     }
 }
@@ -61,7 +61,10 @@ mod tests {
         set(&mut status, json!({"type": "A", "status": "True", "reason": "X"}), early);
         set(&mut status, json!({"type": "A", "status": "True", "reason": "Y"}), later);
         let known = find(&status, "A").unwrap();
-        assert_eq!((text(Some(known), "reason"), text(Some(known), "lastTransitionTime")), ("Y", "2001-09-09T01:46:40Z"));
+        assert_eq!(
+            (text(Some(known), "reason"), text(Some(known), "lastTransitionTime")),
+            ("Y", "2001-09-09T01:46:40Z")
+        );
         set(&mut status, json!({"type": "A", "status": "False"}), later);
         assert_eq!(text(find(&status, "A"), "lastTransitionTime"), "2001-09-09T01:48:20Z");
         remove(&mut status, "A");

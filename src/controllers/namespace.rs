@@ -100,7 +100,8 @@ fn report(status: &mut Value, left: &[Arc<Stored>], failures: &[String], now: Ti
         }
     }
     let list = |counts: &BTreeMap<String, usize>, what: &str| {
-        let parts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {what} {count} resource instances")).collect();
+        let parts: Vec<String> =
+            counts.iter().map(|(name, count)| format!("{name} {what} {count} resource instances")).collect();
         parts.join(", ")
     };
     let mut set = |kind: &str, bad: bool, reasons: [&str; 2], messages: [String; 2]| {
@@ -110,17 +111,42 @@ fn report(status: &mut Value, left: &[Arc<Stored>], failures: &[String], now: Ti
         conditions::set(status, json!({"type": kind, "status": value, "reason": reason, "message": message}), now);
     };
     let plain = |text: &str| [text.to_owned(), String::new()];
-    set("NamespaceDeletionDiscoveryFailure", false, ["ResourcesDiscovered", ""], plain("All resources successfully discovered"));
-    set("NamespaceDeletionGroupVersionParsingFailure", false, ["ParsedGroupVersions", ""], plain("All legacy kube types successfully parsed"));
+    set(
+        "NamespaceDeletionDiscoveryFailure",
+        false,
+        ["ResourcesDiscovered", ""],
+        plain("All resources successfully discovered"),
+    );
+    set(
+        "NamespaceDeletionGroupVersionParsingFailure",
+        false,
+        ["ParsedGroupVersions", ""],
+        plain("All legacy kube types successfully parsed"),
+    );
     let failed = format!("Failed to delete all resource types, {} remaining: {}", kinds.len(), failures.join(", "));
     let deleted = "All content successfully deleted, may be waiting on finalization".to_owned();
-    set("NamespaceDeletionContentFailure", !failures.is_empty(), ["ContentDeleted", "ContentDeletionFailed"], [deleted, failed]);
+    set(
+        "NamespaceDeletionContentFailure",
+        !failures.is_empty(),
+        ["ContentDeleted", "ContentDeletionFailed"],
+        [deleted, failed],
+    );
     let remaining = format!("Some resources are remaining: {}", list(&kinds, "has"));
     let removed = "All content successfully removed".to_owned();
-    set("NamespaceContentRemaining", !kinds.is_empty(), ["ContentRemoved", "SomeResourcesRemain"], [removed, remaining]);
+    set(
+        "NamespaceContentRemaining",
+        !kinds.is_empty(),
+        ["ContentRemoved", "SomeResourcesRemain"],
+        [removed, remaining],
+    );
     let held = format!("Some content in the namespace has finalizers remaining: {}", list(&finalizers, "in"));
     let free = "All content-preserving finalizers finished".to_owned();
-    set("NamespaceFinalizersRemaining", !finalizers.is_empty(), ["ContentHasNoFinalizers", "SomeFinalizersRemain"], [free, held]);
+    set(
+        "NamespaceFinalizersRemaining",
+        !finalizers.is_empty(),
+        ["ContentHasNoFinalizers", "SomeFinalizersRemain"],
+        [free, held],
+    );
 }
 
 impl Controller for Namespaces {
@@ -129,7 +155,8 @@ impl Controller for Namespaces {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        let mut resources: Vec<Resource> = kind::all().iter().filter(|kind| kind.namespaced).map(|kind| kind.resource()).collect();
+        let mut resources: Vec<Resource> =
+            kind::all().iter().filter(|kind| kind.namespaced).map(|kind| kind.resource()).collect();
         resources.push(resource());
         resources.sort();
         resources.dedup();

@@ -72,9 +72,18 @@ impl World {
                 "status": {"conditions": [{"type": "Ready", "status": "True"}]}}));
         }
         for (index, node) in nodes.iter().enumerate() {
-            tokio::spawn(beat(world.store.clone(), Arc::clone(&world.liveness), (*node).to_owned(), world.shutdown.stopping()));
+            tokio::spawn(beat(
+                world.store.clone(),
+                Arc::clone(&world.liveness),
+                (*node).to_owned(),
+                world.shutdown.stopping(),
+            ));
             if index == 0 {
-                tokio::spawn(agent(world.store.clone(), nodes.iter().map(|name| (*name).to_owned()).collect(), world.shutdown.stopping()));
+                tokio::spawn(agent(
+                    world.store.clone(),
+                    nodes.iter().map(|name| (*name).to_owned()).collect(),
+                    world.shutdown.stopping(),
+                ));
             }
         }
         world
@@ -92,7 +101,8 @@ impl World {
         lifecycle::prepare_create(kind, &mut value, &base::random::uid(), &now, "abcde").unwrap();
         canonical::canonicalize(kind, &mut value).unwrap();
         let metadata = &value["metadata"];
-        let key = Key::new(kind.resource(), metadata["namespace"].as_str().unwrap_or(""), metadata["name"].as_str().unwrap());
+        let key =
+            Key::new(kind.resource(), metadata["namespace"].as_str().unwrap_or(""), metadata["name"].as_str().unwrap());
         self.put(vec![Change::Put { key: key.clone(), object: Arc::new(Object::new(kind, &value).unwrap()) }]);
         key
     }
@@ -217,7 +227,8 @@ async fn agent(store: Store, nodes: Vec<String>, stopping: base::Stopping) {
                     Some(_) => {
                         let now = time::format(base::clock::now());
                         pod["status"]["phase"] = json!("Running");
-                        pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True", "lastTransitionTime": now}]);
+                        pod["status"]["conditions"] =
+                            json!([{"type": "Ready", "status": "True", "lastTransitionTime": now}]);
                         Change::Put { key: stored.key.clone(), object: Arc::new(Object::new(kind, &pod).unwrap()) }
                     }
                 };
@@ -249,7 +260,8 @@ fn deployment(replicas: i64, image: &str) -> Value {
 }
 
 fn images(pods: &[Value]) -> Vec<&str> {
-    let mut images: Vec<&str> = pods.iter().map(|pod| pod["spec"]["containers"][0]["image"].as_str().unwrap()).collect();
+    let mut images: Vec<&str> =
+        pods.iter().map(|pod| pod["spec"]["containers"][0]["image"].as_str().unwrap()).collect();
     images.sort();
     images.dedup();
     images
@@ -258,7 +270,11 @@ fn images(pods: &[Value]) -> Vec<&str> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deployment_rolls_out_updates_undoes_scales_and_goes_with_its_dependents() {
     let world = World::start(&["n1", "n2", "n3"]).await;
-    world.until("the namespace is there", |world| world.value(&Key::new("serviceaccounts", "default", "default")).is_some()).await;
+    world
+        .until("the namespace is there", |world| {
+            world.value(&Key::new("serviceaccounts", "default", "default")).is_some()
+        })
+        .await;
     assert_eq!(world.value(&Key::new("configmaps", "default", "kube-root-ca.crt")).unwrap()["data"]["ca.crt"], "PEM");
     let key = world.create(deployment(5, "a"));
     world.rolled_out(&key, 5).await;
@@ -270,25 +286,32 @@ async fn a_deployment_rolls_out_updates_undoes_scales_and_goes_with_its_dependen
     world.edit(&key, |value| value["spec"]["template"]["spec"]["containers"][0]["image"] = json!("a"));
     world.rolled_out(&key, 5).await;
     assert_eq!(images(&world.live_pods()), ["a"]);
-    world.until("the revision is shown", |world| {
-        world.value(&key).unwrap()["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
-    })
-    .await;
+    world
+        .until("the revision is shown", |world| {
+            world.value(&key).unwrap()["metadata"]["annotations"]["deployment.kubernetes.io/revision"] == "3"
+        })
+        .await;
     assert_eq!(world.list("replicasets.apps", "default").len(), 2);
     world.edit(&key, |value| value["spec"]["replicas"] = json!(8));
     world.rolled_out(&key, 8).await;
     world.edit(&key, |value| value["spec"]["replicas"] = json!(2));
     world.rolled_out(&key, 2).await;
-    world.until("told", |world| {
-        let events = world.list("events", "default");
-        ["ScalingReplicaSet", "SuccessfulCreate", "SuccessfulDelete"].iter().all(|reason| events.iter().any(|event| event["reason"] == *reason))
-    })
-    .await;
+    world
+        .until("told", |world| {
+            let events = world.list("events", "default");
+            ["ScalingReplicaSet", "SuccessfulCreate", "SuccessfulDelete"]
+                .iter()
+                .all(|reason| events.iter().any(|event| event["reason"] == *reason))
+        })
+        .await;
     world.delete(&key, Propagation::Background);
-    world.until("all gone", |world| {
-        world.value(&key).is_none() && world.list("replicasets.apps", "default").is_empty() && world.list("pods", "default").is_empty()
-    })
-    .await;
+    world
+        .until("all gone", |world| {
+            world.value(&key).is_none()
+                && world.list("replicasets.apps", "default").is_empty()
+                && world.list("pods", "default").is_empty()
+        })
+        .await;
     world.stop().await;
 }
 
@@ -299,13 +322,14 @@ async fn foreground_waits_and_orphans_live_on() {
     let key = world.create(deployment(2, "a"));
     world.rolled_out(&key, 2).await;
     world.delete(&key, Propagation::Foreground);
-    world.until("the owner is the last to go", |world| {
-        let gone = world.value(&key).is_none();
-        let pods = world.list("pods", "default").len() + world.list("replicasets.apps", "default").len();
-        assert!(!gone || pods == 0, "the owner went before its dependents");
-        gone
-    })
-    .await;
+    world
+        .until("the owner is the last to go", |world| {
+            let gone = world.value(&key).is_none();
+            let pods = world.list("pods", "default").len() + world.list("replicasets.apps", "default").len();
+            assert!(!gone || pods == 0, "the owner went before its dependents");
+            gone
+        })
+        .await;
     let key = world.create(deployment(2, "a"));
     world.rolled_out(&key, 2).await;
     world.delete(&key, Propagation::Orphan);
@@ -325,7 +349,9 @@ async fn foreground_waits_and_orphans_live_on() {
 async fn a_namespace_goes_with_all_that_is_in_it() {
     let world = World::start(&["n1"]).await;
     let namespace = world.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}));
-    world.until("it is furnished", |world| world.value(&Key::new("serviceaccounts", "team", "default")).is_some()).await;
+    world
+        .until("it is furnished", |world| world.value(&Key::new("serviceaccounts", "team", "default")).is_some())
+        .await;
     let mut value = deployment(3, "a");
     value["metadata"]["namespace"] = json!("team");
     let key = world.create(value);
@@ -333,12 +359,13 @@ async fn a_namespace_goes_with_all_that_is_in_it() {
     let held = world.create(json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "held", "namespace": "team", "finalizers": ["example.com/mine"]}}));
     world.delete(&namespace, Propagation::Background);
-    world.until("it says what it waits for", |world| {
-        let value = world.value(&namespace).unwrap();
-        let found = crate::conditions::find(&value["status"], "NamespaceFinalizersRemaining");
-        crate::conditions::text(found, "status") == "True" && world.list("pods", "team").is_empty()
-    })
-    .await;
+    world
+        .until("it says what it waits for", |world| {
+            let value = world.value(&namespace).unwrap();
+            let found = crate::conditions::find(&value["status"], "NamespaceFinalizersRemaining");
+            crate::conditions::text(found, "status") == "True" && world.list("pods", "team").is_empty()
+        })
+        .await;
     world.put(vec![Change::Delete { key: held }]);
     world.until("it is gone", |world| world.value(&namespace).is_none()).await;
     let state = world.store.current();
@@ -355,25 +382,33 @@ async fn the_pods_of_a_lost_node_come_back_elsewhere() {
     let node = Key::new("nodes", "", "n1");
     let before = Instant::now();
     world.edit(&node, |value| value["metadata"]["labels"]["dead"] = json!("true"));
-    world.until("it is known to be lost", |world| {
-        let value = world.value(&node).unwrap();
-        let ready = crate::conditions::find(&value["status"], "Ready");
-        crate::conditions::text(ready, "status") == "Unknown" && value["spec"]["taints"].as_array().is_some_and(|list| list.len() == 2)
-    })
-    .await;
+    world
+        .until("it is known to be lost", |world| {
+            let value = world.value(&node).unwrap();
+            let ready = crate::conditions::find(&value["status"], "Ready");
+            crate::conditions::text(ready, "status") == "Unknown"
+                && value["spec"]["taints"].as_array().is_some_and(|list| list.len() == 2)
+        })
+        .await;
     assert!(before.elapsed() > Duration::from_millis(1500), "a node has its grace");
-    world.until("six pods elsewhere", |world| {
-        let pods = world.live_pods();
-        let elsewhere = |pod: &Value| pod["spec"]["nodeName"] != "n1" && pod["status"]["phase"] == "Running";
-        pods.len() == 6 && pods.iter().all(elsewhere)
-    })
-    .await;
+    world
+        .until("six pods elsewhere", |world| {
+            let pods = world.live_pods();
+            let elsewhere = |pod: &Value| pod["spec"]["nodeName"] != "n1" && pod["status"]["phase"] == "Running";
+            pods.len() == 6 && pods.iter().all(elsewhere)
+        })
+        .await;
     world.rolled_out(&key, 6).await;
-    let ending: Vec<Value> = world.list("pods", "default").into_iter().filter(|pod| pod["spec"]["nodeName"] == "n1").collect();
+    let ending: Vec<Value> =
+        world.list("pods", "default").into_iter().filter(|pod| pod["spec"]["nodeName"] == "n1").collect();
     assert!(ending.iter().all(|pod| pod["metadata"]["deletionTimestamp"].is_string()), "they wait for their node");
     // Its object goes: nobody will ever end those pods, so they are removed.
     world.put(vec![Change::Delete { key: node }]);
-    world.until("no pod is left of it", |world| world.list("pods", "default").iter().all(|pod| pod["spec"]["nodeName"] != "n1")).await;
+    world
+        .until("no pod is left of it", |world| {
+            world.list("pods", "default").iter().all(|pod| pod["spec"]["nodeName"] != "n1")
+        })
+        .await;
     world.stop().await;
 }
 

@@ -135,7 +135,8 @@ fn last_seen(event: &Stored) -> Timestamp {
 /// Events that are older than `ttl`, and the oldest of those beyond `max`.
 fn old_events(state: &State, now: Timestamp, ttl: Duration, max: usize) -> Vec<Arc<Stored>> {
     let start = Key::new("events", "", "");
-    let mut all: Vec<(Timestamp, &Arc<Stored>)> = state.list_from(start).map(|event| (last_seen(event), event)).collect();
+    let mut all: Vec<(Timestamp, &Arc<Stored>)> =
+        state.list_from(start).map(|event| (last_seen(event), event)).collect();
     all.sort_by_key(|(at, event)| (*at, event.revision));
     let surplus = all.len().saturating_sub(max);
     let limit = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);

@@ -60,7 +60,9 @@ impl Note {
         let regarding = &self.regarding;
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         let kind = if self.warning { "Warning" } else { "Normal" };
-        for part in [&*regarding.uid, &*regarding.name, &*regarding.kind, &*self.reason, &*self.message, self.component, kind] {
+        for part in
+            [&*regarding.uid, &*regarding.name, &*regarding.kind, &*self.reason, &*self.message, self.component, kind]
+        {
             // FNV-1a; the zero byte keeps "ab","c" apart from "a","bc".
             for byte in part.bytes().chain([0]) {
                 hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);

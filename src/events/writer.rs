@@ -140,7 +140,8 @@ mod tests {
     fn repeated_notes_count_up_in_one_event() {
         let mut state = State::default();
         let kind = kind::by_kind("v1", "Namespace").unwrap();
-        let namespace = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default", "uid": "n"}});
+        let namespace =
+            serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default", "uid": "n"}});
         let object = Arc::new(Object::new(kind, &namespace).unwrap());
         apply(&mut state, 1, (vec![], vec![Change::Put { key: Key::new("namespaces", "", "default"), object }]));
         let notes = HashMap::from([(note("a", "m"), 2), (note("b", "m"), 1)]);

@@ -121,14 +121,23 @@ mod tests {
 
     #[test]
     fn a_pods_request_is_its_containers_or_its_largest_init_container() {
-        let container = |cpu: &str, memory: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu, "memory": memory}}});
+        let container =
+            |cpu: &str, memory: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu, "memory": memory}}});
         let mut sidecar = container("100m", "5");
         sidecar["restartPolicy"] = json!("Always");
         check(json!({"containers": [{"name": "c"}]}), 0, 0);
         check(json!({"containers": [container("100m", "1Ki"), container("1", "1Ki")]}), 1100, 2048);
         check(json!({"containers": [container("100m", "10")], "initContainers": [container("2", "5")]}), 2000, 10);
-        check(json!({"containers": [container("100m", "10")], "initContainers": [sidecar.clone(), container("1", "1")]}), 1100, 15);
-        check(json!({"containers": [container("100m", "10")], "initContainers": [container("1", "1"), sidecar]}), 1000, 15);
+        check(
+            json!({"containers": [container("100m", "10")], "initContainers": [sidecar.clone(), container("1", "1")]}),
+            1100,
+            15,
+        );
+        check(
+            json!({"containers": [container("100m", "10")], "initContainers": [container("1", "1"), sidecar]}),
+            1000,
+            15,
+        );
         check(json!({"containers": [container("100m", "10")], "overhead": {"cpu": "50m"}}), 150, 10);
         check(json!({"containers": [container("100m", "10")], "resources": {"requests": {"cpu": "2"}}}), 2000, 10);
     }

@@ -144,7 +144,11 @@ impl NodeFacts {
     /// Status of a condition, as `True`; empty when the node does not speak of it.
     pub fn condition(&self, name: &str) -> &str {
         let conditions = self.node.status.as_ref().and_then(|status| status.conditions.as_ref());
-        conditions.into_iter().flatten().find(|condition| condition.type_ == name).map_or("", |condition| &condition.status)
+        conditions
+            .into_iter()
+            .flatten()
+            .find(|condition| condition.type_ == name)
+            .map_or("", |condition| &condition.status)
     }
 }
 
@@ -183,7 +187,8 @@ fn host_ports(pod: &Pod) -> Vec<HostPort> {
         .flat_map(|container| container.ports.iter().flatten())
         .filter_map(|port| {
             // On the node's network every container port is a port of the node.
-            let number = port.host_port.filter(|number| *number > 0).or((!own_network).then_some(port.container_port))?;
+            let number =
+                port.host_port.filter(|number| *number > 0).or((!own_network).then_some(port.container_port))?;
             Some(HostPort {
                 address: port.host_ip.clone().unwrap_or_default(),
                 protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()),

@@ -180,8 +180,7 @@ impl Scheduler {
         let Some(stored) = stored else {
             return Ok(());
         };
-        let (preconditions, changes) =
-            writes::bind(stored, &placement.node, &placement.node_uid, base::clock::now())?;
+        let (preconditions, changes) = writes::bind(stored, &placement.node, &placement.node_uid, base::clock::now())?;
         self.duty.transact(preconditions, changes).await?;
         let pod = &placement.pod;
         tracing::debug!(pod = %stored.key, node = %placement.node, "bound");
@@ -283,7 +282,8 @@ fn node_matters(event: &Event) -> bool {
     let (Ok(before), Ok(after)) = (previous.typed::<Node>(), event.current.typed::<Node>()) else {
         return true;
     };
-    let offered = |node: &Node| node.status.as_ref().map(|status| (status.allocatable.clone(), status.capacity.clone()));
+    let offered =
+        |node: &Node| node.status.as_ref().map(|status| (status.allocatable.clone(), status.capacity.clone()));
     let ready = |node: Arc<Node>| NodeFacts::of(node).condition("Ready").to_owned();
     before.spec != after.spec || offered(&before) != offered(&after) || ready(before) != ready(after)
 }

@@ -60,7 +60,9 @@ impl Terms {
             let required = affinity.required_during_scheduling_ignored_during_execution.iter().flatten();
             terms.anti_affinity.extend(required.map(|term| Term::of(term, own, 0)));
             let preferred = affinity.preferred_during_scheduling_ignored_during_execution.iter().flatten();
-            terms.preferred.extend(preferred.map(|term| Term::of(&term.pod_affinity_term, own, -i64::from(term.weight))));
+            terms
+                .preferred
+                .extend(preferred.map(|term| Term::of(&term.pod_affinity_term, own, -i64::from(term.weight))));
         }
         terms.spread.extend(spec.topology_spread_constraints.iter().flatten().map(Spread::of));
         terms

@@ -15,7 +15,11 @@ fn three() -> Vec<NodeFacts> {
 fn places(nodes: Vec<NodeFacts>, pods: &[Arc<PodFacts>]) -> Vec<String> {
     let plan = plan(snapshot(nodes), pods);
     let place = |pod: &Arc<PodFacts>| {
-        plan.placements.iter().find(|placement| placement.pod.uid == pod.uid).map(|one| one.node.clone()).unwrap_or_default()
+        plan.placements
+            .iter()
+            .find(|placement| placement.pod.uid == pod.uid)
+            .map(|one| one.node.clone())
+            .unwrap_or_default()
     };
     pods.iter().map(place).collect()
 }

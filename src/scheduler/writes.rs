@@ -37,8 +37,7 @@ pub(crate) fn refuse(
 }
 
 fn value(stored: &Stored) -> Result<Value, Error> {
-    serde_json::from_slice(stored.object.bytes())
-        .map_err(|error| objects::Error::Malformed(error.to_string()).into())
+    serde_json::from_slice(stored.object.bytes()).map_err(|error| objects::Error::Malformed(error.to_string()).into())
 }
 
 fn unchanged(stored: &Stored) -> Precondition {

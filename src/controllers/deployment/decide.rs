@@ -83,7 +83,7 @@ pub(super) fn step(seen: &Seen<'_>) -> Step {
         }
     }
     progress::judge(wanted, new, &all, &mut step.status, now);
-    step.look_in = progress::deadline_in(wanted, &step.status, now);
+    step.look_in = step.look_in.or_else(|| progress::deadline_in(wanted, &step.status, now));
     step
 }
 
@@ -93,7 +93,10 @@ fn recreate(seen: &Seen<'_>, new: &Set, old: &[&Set]) -> Vec<Resize> {
         return emptied;
     }
     let size = seen.wanted.replicas;
-    (new.replicas != size).then(|| Resize { name: new.name.clone(), from: new.replicas, to: size }).into_iter().collect()
+    (new.replicas != size)
+        .then(|| Resize { name: new.name.clone(), from: new.replicas, to: size })
+        .into_iter()
+        .collect()
 }
 
 /// The set that is there already: its number, its annotations, and the Deployment's own number (`getNewReplicaSet`).

@@ -17,7 +17,13 @@ const DONE: &str = "NewReplicaSetAvailable";
 const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 
 /// The counts and the availability, with the other conditions as they were.
-pub(super) fn counts(wanted: &Wanted, new: Option<&Set>, all: &[&Set], collisions: Option<i64>, now: Timestamp) -> Value {
+pub(super) fn counts(
+    wanted: &Wanted,
+    new: Option<&Set>,
+    all: &[&Set],
+    collisions: Option<i64>,
+    now: Timestamp,
+) -> Value {
     let sum = |field: &str| all.iter().map(|set| set.count(field)).sum::<i64>();
     let available = sum("availableReplicas");
     let mut status = json!({
@@ -93,10 +99,12 @@ pub(super) fn judge(wanted: &Wanted, new: Option<&Set>, all: &[&Set], status: &m
             set(status, PROGRESSING, "False", TIMED_OUT, &format!("{who} has timed out progressing."), now);
         }
     }
-    let failure = new.into_iter().chain(all.iter().copied()).find_map(|set| conditions::find(&set.status, REPLICA_FAILURE));
+    let failure =
+        new.into_iter().chain(all.iter().copied()).find_map(|set| conditions::find(&set.status, REPLICA_FAILURE));
     match failure {
         Some(failure) => {
-            let (reason, message) = (conditions::text(Some(failure), "reason"), conditions::text(Some(failure), "message"));
+            let (reason, message) =
+                (conditions::text(Some(failure), "reason"), conditions::text(Some(failure), "message"));
             set(status, REPLICA_FAILURE, conditions::text(Some(failure), "status"), reason, message, now);
         }
         None => conditions::remove(status, REPLICA_FAILURE),

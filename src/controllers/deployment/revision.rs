@@ -33,7 +33,8 @@ const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// The hash of a template, as the end of a set's name. `collisions` draws another one when a name is taken.
 pub(super) fn hash(template: &Value, collisions: Option<i64>) -> String {
     let mut hash = 0x811c_9dc5_u32;
-    let mut mix = |bytes: &[u8]| bytes.iter().for_each(|byte| hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
+    let mut mix =
+        |bytes: &[u8]| bytes.iter().for_each(|byte| hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193));
     // Canonical objects have sorted keys, so equal templates have equal text.
     mix(template.to_string().as_bytes());
     if let Some(collisions) = collisions {
@@ -140,7 +141,8 @@ mod tests {
 
     #[test]
     fn a_set_takes_over_annotations_and_remembers_its_numbers() {
-        let pairs = |list: &[(&str, &str)]| list.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+        let pairs =
+            |list: &[(&str, &str)]| list.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         let wanted = Wanted {
             annotations: pairs(&[("kubernetes.io/change-cause", "why"), (REVISION, "7"), (OWN[0], "{}")]),
             ..Wanted::default()

@@ -120,7 +120,9 @@ pub(super) fn scale(wanted: &Wanted, new: Option<&Set>, old: &[&Set]) -> Vec<Res
 /// Whether the new set has taken over for good (`IsSaturated`).
 fn is_saturated(wanted: &Wanted, new: &Set) -> bool {
     let desired = new.annotations.get(DESIRED).and_then(|text| text.parse::<i64>().ok());
-    desired == Some(wanted.replicas) && new.replicas == wanted.replicas && new.count("availableReplicas") == wanted.replicas
+    desired == Some(wanted.replicas)
+        && new.replicas == wanted.replicas
+        && new.count("availableReplicas") == wanted.replicas
 }
 
 /// A set's share of what is still missing (`GetReplicaSetProportion`).

@@ -114,7 +114,10 @@ impl World {
         if alive < set.replicas {
             pods.push(Pod::Starting);
         } else if alive > set.replicas {
-            let worst = pods.iter().position(|pod| *pod == Pod::Starting).or_else(|| pods.iter().position(|pod| *pod == Pod::Ready));
+            let worst = pods
+                .iter()
+                .position(|pod| *pod == Pod::Starting)
+                .or_else(|| pods.iter().position(|pod| *pod == Pod::Ready));
             pods[worst.unwrap()] = Pod::Ending;
         } else {
             let ready = Self::count(pods, |pod| pod == Pod::Ready);
@@ -170,18 +173,21 @@ impl World {
 
     fn is_settled(&self) -> bool {
         let wanted = self.wanted();
-        let reason = conditions::text(conditions::find(&wanted.status, "Progressing"), "reason") == "NewReplicaSetAvailable";
+        let reason =
+            conditions::text(conditions::find(&wanted.status, "Progressing"), "reason") == "NewReplicaSetAvailable";
         let image = &wanted.template;
         let fits = |(set, pods): &(Set, Vec<Pod>)| {
             let replicas = if revision::same_template(&set.template, image) { wanted.replicas } else { 0 };
             set.replicas == replicas && pods.len() as i64 == replicas && set.count("replicas") == replicas
         };
-        reason && !self.sets.is_empty() && self.sets.iter().all(fits) && wanted.status["updatedReplicas"] == json!(wanted.replicas)
+        let counted = |field: &str| wanted.status[field] == json!(wanted.replicas);
+        reason && self.sets.iter().all(fits) && counted("updatedReplicas") && counted("availableReplicas")
     }
 
     fn roll_to(&mut self, image: &str) {
         self.deployment["spec"]["template"] = template(image);
-        self.deployment["metadata"]["generation"] = json!(self.deployment["metadata"]["generation"].as_i64().unwrap() + 1);
+        self.deployment["metadata"]["generation"] =
+            json!(self.deployment["metadata"]["generation"].as_i64().unwrap() + 1);
     }
 
     fn history(&self) -> Vec<(i64, i64)> {
@@ -210,7 +216,11 @@ fn a_rolling_update_keeps_its_bounds_at_every_step() {
                 world.roll_to(image);
                 world.settle(|world| {
                     assert!(world.total() <= most, "{replicas} {surge} {unavailable} seed {seed}: {:?}", world.sets);
-                    assert!(world.available() >= least, "{replicas} {surge} {unavailable} seed {seed}: {:?}", world.sets);
+                    assert!(
+                        world.available() >= least,
+                        "{replicas} {surge} {unavailable} seed {seed}: {:?}",
+                        world.sets
+                    );
                 });
             }
             assert_eq!(world.available(), replicas);
@@ -324,8 +334,11 @@ fn set(name: &str, replicas: i64, most: i64, created: i64) -> Set {
 fn scaled(replicas: i64, surge: i64, new: Option<i64>, old: &[i64]) -> Vec<i64> {
     let wanted = Wanted { replicas, surge, ..Wanted::default() };
     let new = new.map(|size| set("new", size, 10 + surge, 99));
-    let old: Vec<Set> =
-        old.iter().enumerate().map(|(index, size)| set(&format!("old{index}"), *size, 10 + surge, index as i64)).collect();
+    let old: Vec<Set> = old
+        .iter()
+        .enumerate()
+        .map(|(index, size)| set(&format!("old{index}"), *size, 10 + surge, index as i64))
+        .collect();
     let steps = super::sizes::scale(&wanted, new.as_ref(), &old.iter().collect::<Vec<_>>());
     let size = |set: &Set| steps.iter().find(|step| step.name == set.name).map_or(set.replicas, |step| step.to);
     new.iter().chain(&old).map(size).collect()
@@ -334,7 +347,8 @@ fn scaled(replicas: i64, surge: i64, new: Option<i64>, old: &[i64]) -> Vec<i64> 
 #[test]
 fn a_change_of_size_is_shared_in_proportion() {
     // Rows of upstream's `sync_test.go` in spirit: what is asked, the surge, the sizes before and after.
-    let rows: [(i64, i64, Option<i64>, &[i64], &[i64]); 9] = [
+    type Row = (i64, i64, Option<i64>, &'static [i64], &'static [i64]);
+    let rows: [Row; 9] = [
         (12, 0, Some(10), &[], &[12]),
         (5, 0, Some(10), &[], &[5]),
         (0, 0, None, &[0], &[0]),
@@ -385,13 +399,19 @@ fn the_status_tells_the_story_of_a_rollout() {
     let mut world = World::new(deployment(2, rolling(json!(1), json!(0)), "a"), 1);
     let reason = |step: &Step, kind: &str| conditions::text(conditions::find(&step.status, kind), "reason").to_owned();
     let made = world.decide();
-    assert_eq!((reason(&made, "Progressing"), reason(&made, "Available")), ("NewReplicaSetCreated".into(), "MinimumReplicasUnavailable".into()));
+    assert_eq!(
+        (reason(&made, "Progressing"), reason(&made, "Available")),
+        ("NewReplicaSetCreated".into(), "MinimumReplicasUnavailable".into())
+    );
     (0..3).for_each(|_| world.keep(0));
     assert_eq!(reason(&world.decide(), "Progressing"), "ReplicaSetUpdated");
     world.sets[0].1.fill(Pod::Ready);
     world.keep(0);
     let done = world.decide();
-    assert_eq!((reason(&done, "Progressing"), reason(&done, "Available")), ("NewReplicaSetAvailable".into(), "MinimumReplicasAvailable".into()));
+    assert_eq!(
+        (reason(&done, "Progressing"), reason(&done, "Available")),
+        ("NewReplicaSetAvailable".into(), "MinimumReplicasAvailable".into())
+    );
     assert_eq!(
         (&done.status["replicas"], &done.status["updatedReplicas"], &done.status["unavailableReplicas"]),
         (&json!(2), &json!(2), &json!(0))

@@ -2,8 +2,8 @@
 //!
 //! Follows upstream's `controller/garbagecollector/garbagecollector.go` (`attemptToDeleteItem`, `processDeletingDependentsItem`).
 
-use objects::{Face, Owner};
 use objects::lifecycle::Propagation;
+use objects::{Face, Owner};
 
 /// Finalizer of an owner that waits for its dependents.
 pub(super) const FOREGROUND: &str = "foregroundDeletion";

