@@ -9,13 +9,11 @@ use state::{Change, Precondition, Stored};
 
 use crate::Error;
 
+/// What must hold, and what is written if it does.
+type Write = (Vec<Precondition>, Vec<Change>);
+
 /// What binds a pod, read at its present revision, to a node of this incarnation.
-pub(crate) fn bind(
-    stored: &Stored,
-    node: &str,
-    node_uid: &str,
-    now: Timestamp,
-) -> Result<(Vec<Precondition>, Vec<Change>), Error> {
+pub(crate) fn bind(stored: &Stored, node: &str, node_uid: &str, now: Timestamp) -> Result<Write, Error> {
     let mut pod = value(stored)?;
     pod["spec"]["nodeName"] = json!(node);
     set_scheduled(&mut pod, "True", None, now);
@@ -24,11 +22,7 @@ pub(crate) fn bind(
 }
 
 /// What tells a pod that it fits nowhere; `None` when it says so already.
-pub(crate) fn refuse(
-    stored: &Stored,
-    message: &str,
-    now: Timestamp,
-) -> Result<Option<(Vec<Precondition>, Vec<Change>)>, Error> {
+pub(crate) fn refuse(stored: &Stored, message: &str, now: Timestamp) -> Result<Option<Write>, Error> {
     let mut pod = value(stored)?;
     if !set_scheduled(&mut pod, "False", Some(("Unschedulable", message)), now) {
         return Ok(None);
