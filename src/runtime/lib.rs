@@ -19,6 +19,9 @@ mod sandbox_program;
 mod session;
 pub mod sim;
 
+#[cfg(test)]
+mod contract;
+
 pub use connect::{Backend, Options, Swept, connect, sweep};
 pub use error::{Error, Result};
 pub use labels::Scope;

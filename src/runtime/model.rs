@@ -352,7 +352,8 @@ pub struct Resources {
     pub memory_limit_bytes: Option<i64>,
     /// Most processes at once.
     pub pids_limit: Option<i64>,
-    /// How readily the kernel kills it when memory runs out, -1000 (never) to 1000 (first).
+    /// How readily the kernel kills it when memory runs out, -1000 (never) to 1000 (first). Negative values are left out
+    /// on engines that may not grant them (rootless ones).
     pub oom_score_adj: Option<i64>,
 }
 

@@ -221,10 +221,16 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         let mut child = tokio::process::Command::new(&path).kill_on_drop(true).spawn().unwrap();
         let id = child.id().unwrap();
-        // Blocking both signals is its last act before it waits: until then SIGTERM would end it with a signal.
+        // It sleeps nowhere but in its wait, and by then ignores SIGCHLD (bit 16). Before that SIGTERM would kill it.
         let status = format!("/proc/{id}/status");
         let ready = async {
-            while !std::fs::read_to_string(&status).unwrap().contains("SigBlk:\t0000000000004002") {
+            loop {
+                let now = std::fs::read_to_string(&status).unwrap();
+                let ignored = now.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+                let ignores_children = u64::from_str_radix(ignored, 16).unwrap() >> (SIGCHLD - 1) & 1 == 1;
+                if ignores_children && now.contains("State:\tS") {
+                    return;
+                }
                 tokio::task::yield_now().await;
             }
         };

@@ -28,6 +28,7 @@ pub(super) fn sandbox_body(
     spec: &SandboxSpec,
     image: &str,
     network: Option<&str>,
+    oom_score_adj: Option<i64>,
 ) -> Result<(String, ContainerCreateBody)> {
     if spec.host_network && !spec.ports.is_empty() {
         return Err(Error::invalid("a pod on the node's own network cannot map ports: its ports are the node's"));
@@ -49,11 +50,11 @@ pub(super) fn sandbox_body(
         dns_options: some(dns.options),
         extra_hosts: some(spec.extra_hosts.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
         sysctls: some(spec.sysctls.clone().into_iter().collect()),
-        // The program needs nothing at all, and is the last to be killed when memory runs out: with it goes the pod.
+        // The program needs nothing at all.
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
         readonly_rootfs: Some(true),
-        oom_score_adj: Some(-998),
+        oom_score_adj,
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
         ..Default::default()
     };
@@ -317,14 +318,14 @@ mod tests {
     fn a_sandbox_maps_ports_and_joins_the_network() {
         let port = PortMapping { host_ip: None, host_port: 8080, container_port: 80, protocol: Protocol::Tcp };
         let spec = SandboxSpec { pod: pod(), hostname: "web".into(), ports: vec![port], ..Default::default() };
-        let (_, body) = sandbox_body(&scope(), &spec, "image", Some("net1")).unwrap();
+        let (_, body) = sandbox_body(&scope(), &spec, "image", Some("net1"), None).unwrap();
         let host = body.host_config.unwrap();
         assert_eq!(host.network_mode.as_deref(), Some("net1"));
         assert_eq!(body.exposed_ports, Some(vec!["80/tcp".to_owned()]));
         let binding = host.port_bindings.unwrap()["80/tcp"].clone().unwrap();
         assert_eq!(binding[0].host_port.as_deref(), Some("8080"));
         let on_host = SandboxSpec { host_network: true, ..spec };
-        assert!(matches!(sandbox_body(&scope(), &on_host, "image", None), Err(Error::Invalid { .. })));
+        assert!(matches!(sandbox_body(&scope(), &on_host, "image", None, None), Err(Error::Invalid { .. })));
     }
 
     #[test]

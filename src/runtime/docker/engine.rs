@@ -34,6 +34,7 @@ struct Shared {
     connection: tokio::sync::Mutex<Option<Connection>>,
     seen: Mutex<HashMap<String, Seen>>,
     network: Mutex<Option<ClusterNetwork>>,
+    lowers_oom_score: Mutex<Option<bool>>,
 }
 
 #[derive(Clone)]
@@ -149,6 +150,12 @@ impl Docker {
 
     pub(super) fn seen(&self) -> MutexGuard<'_, HashMap<String, Seen>> {
         self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the engine may make processes less likely to be killed when memory runs out; `None` until that is known.
+    /// Engines without CAP_SYS_RESOURCE (rootless, or in a container) may not, and then refuse to start the container.
+    pub(super) fn lowers_oom_score(&self) -> MutexGuard<'_, Option<bool>> {
+        self.shared.lowers_oom_score.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn known_network(&self) -> MutexGuard<'_, Option<ClusterNetwork>> {

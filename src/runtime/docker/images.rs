@@ -2,11 +2,11 @@
 
 use super::engine::Docker;
 use crate::image::{Archive, Entry, hex_sha256, split_reference, tar};
-use crate::limits::{LOAD_DEADLINE, PULL_DEADLINE, PULL_SILENCE, QUESTION_DEADLINE};
+use crate::limits::{LOAD_DEADLINE, PULL_DEADLINE, PULL_SILENCE, QUESTION_DEADLINE, REMOVE_DEADLINE};
 use crate::{Error, Image, ImageUser, Progress, PullProgress, PullSpec, Result, sandbox_program};
 use bollard::auth::DockerCredentials;
 use bollard::models::CreateImageInfo;
-use bollard::query_parameters::{CreateImageOptions, ImportImageOptions};
+use bollard::query_parameters::{CreateImageOptions, ImportImageOptions, RemoveImageOptions};
 use bytes::Bytes;
 use futures::stream::{Stream, StreamExt};
 use std::time::Duration;
@@ -86,6 +86,20 @@ impl Docker {
             Drained::Done => Ok(()),
             Drained::Silent => Err(Error::Timeout { what: "loading an image".to_owned(), after: LOAD_DEADLINE }),
             Drained::Failed(error) => Err(self.fault("loading an image", error).await),
+        }
+    }
+
+    /// Removes an image's name, and the image with its last name. One that is absent is fine.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] while a container uses its last name; [`Error::Invalid`] for a malformed reference.
+    pub async fn remove_image(&self, reference: &str) -> Result<()> {
+        split_reference(reference)?;
+        let options = Some(RemoveImageOptions::default());
+        let call = |client: bollard::Docker| async move { client.remove_image(reference, options, None).await };
+        match self.call("removing an image", REMOVE_DEADLINE, call).await {
+            Ok(_) | Err(Error::ImageMissing { .. } | Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 

@@ -18,10 +18,14 @@ use futures::stream::{self, StreamExt};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// How often a sandbox is tried when its image or network vanishes under it (someone prunes the engine).
 const SANDBOX_TRIES: u32 = 3;
+
+/// The sandbox is nearly the last to be killed when memory runs out, for with it goes its pod's network (the value of
+/// upstream's `pkg/kubelet/qos/policy.go` for the pause container).
+const SANDBOX_OOM_SCORE_ADJ: i64 = -998;
 
 /// What was last learnt about a container of ours, so that a list needs no inspection of what did not change.
 #[derive(Debug, Clone)]
@@ -129,9 +133,32 @@ impl Docker {
     }
 
     async fn try_run_pod(&self, spec: &SandboxSpec) -> Result<Sandbox> {
+        let known = *self.lowers_oom_score();
+        if known != Some(false) {
+            match self.run_pod_with(spec, Some(SANDBOX_OOM_SCORE_ADJ)).await {
+                Err(Error::StartFailed { reason }) if known.is_none() => {
+                    debug!(%reason, "trying the sandbox without protection from the out-of-memory killer");
+                }
+                outcome => {
+                    if outcome.is_ok() {
+                        *self.lowers_oom_score() = Some(true);
+                    }
+                    return outcome;
+                }
+            }
+        }
+        let sandbox = self.run_pod_with(spec, None).await?;
+        if known.is_none() {
+            info!("this engine may not protect processes from the out-of-memory killer: going on without");
+            *self.lowers_oom_score() = Some(false);
+        }
+        Ok(sandbox)
+    }
+
+    async fn run_pod_with(&self, spec: &SandboxSpec, oom_score_adj: Option<i64>) -> Result<Sandbox> {
         let image = self.sandbox_image().await?;
         let network = if spec.host_network { None } else { Some(self.network().await?.id) };
-        let (name, body) = convert::sandbox_body(&self.scope, spec, &image, network.as_deref())?;
+        let (name, body) = convert::sandbox_body(&self.scope, spec, &image, network.as_deref(), oom_score_adj)?;
         let id = self.create_named(name, body).await?;
         if let Err(error) = self.start(&id).await {
             if let Err(left) = self.remove(&id).await {
@@ -145,12 +172,39 @@ impl Docker {
         }
     }
 
-    pub(super) async fn create(&self, spec: ContainerSpec) -> Result<String> {
+    /// Leaves out a wish that this engine is known to refuse. After an agent's restart the sandbox tells: it would
+    /// have been protected, had that been possible.
+    async fn drop_refused_wishes(&self, spec: &mut ContainerSpec) -> Result<()> {
+        if spec.resources.oom_score_adj.is_none_or(|adj| adj >= 0) {
+            return Ok(());
+        }
+        let known = *self.lowers_oom_score();
+        let lowers = match known {
+            Some(lowers) => lowers,
+            None => {
+                let id = spec.sandbox_id.as_str();
+                let call = |client: bollard::Docker| async move {
+                    client.inspect_container(id, None::<InspectContainerOptions>).await
+                };
+                let sandbox = self.call("inspecting a sandbox", QUESTION_DEADLINE, call).await?;
+                let lowers = sandbox.host_config.and_then(|host| host.oom_score_adj).is_some_and(|adj| adj < 0);
+                *self.lowers_oom_score() = Some(lowers);
+                lowers
+            }
+        };
+        if !lowers {
+            spec.resources.oom_score_adj = None;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn create(&self, mut spec: ContainerSpec) -> Result<String> {
         self.owned(&spec.sandbox_id).await?;
         if let crate::PidNamespace::Container(id) = &spec.pid {
             self.owned(id).await?;
         }
         crate::image::split_reference(&spec.image)?;
+        self.drop_refused_wishes(&mut spec).await?;
         let (name, body) = convert::container_body(&self.scope, &spec)?;
         self.create_named(name, body).await
     }

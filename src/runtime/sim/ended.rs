@@ -1,5 +1,6 @@
 //! How simulated containers end: by themselves when their time has come, or by someone else; and who is told.
 
+use super::program::CourseEnd;
 use super::record::{Record, later};
 use super::{Shared, Sim};
 use crate::{Change, Error, Event, EventStream, Exit, Result, State};
@@ -21,7 +22,13 @@ impl Sim {
 impl Shared {
     /// Takes up the timers of containers that a former process started.
     pub(super) fn resume(self: &Arc<Self>) {
-        let ids: Vec<String> = self.inner().records.keys().cloned().collect();
+        let now = self.clock.now();
+        // What ended while nobody was there is found in the list, not announced.
+        let running = |record: &Record| match record {
+            Record::Container(record) if record.state(now).is_running() => Some(record.id.clone()),
+            _ => None,
+        };
+        let ids: Vec<String> = self.inner().records.values().filter_map(running).collect();
         for id in ids {
             self.schedule_end(&id);
         }
@@ -29,40 +36,44 @@ impl Shared {
 
     /// Announces a container's own end when it comes. Its state needs no timer: it follows from the time.
     pub(super) fn schedule_end(self: &Arc<Self>, id: &str) {
-        let Some((wait, oom_killed, code)) = self.own_end(id) else { return };
+        let Some((wait, _)) = self.own_end(id) else { return };
         let shared: Weak<Shared> = Arc::downgrade(self);
         let id = id.to_owned();
         base::task::spawn("simulated-end", async move {
             tokio::time::sleep(wait).await;
-            let Some(shared) = shared.upgrade() else { return };
-            // Ended otherwise meanwhile: that was announced then.
-            let still = matches!(shared.inner().records.get(&id),
-                Some(Record::Container(record)) if record.ended.is_none());
-            if still {
-                if oom_killed {
-                    shared.announce(&id, Change::OutOfMemory);
-                }
-                shared.announce(&id, Change::Exited { code });
+            if let Some(shared) = shared.upgrade() {
+                shared.announce_own_end(&id);
             }
         });
     }
 
-    /// How long until a running container ends by itself, and how; `None` if it does not.
-    fn own_end(&self, id: &str) -> Option<(Duration, bool, i32)> {
+    /// Tells that a container's time has come, once, unless it was ended otherwise: that was announced then.
+    pub(super) fn announce_own_end(&self, id: &str) {
+        let Some((_, end)) = self.own_end(id) else { return };
+        if let Some(Record::Container(record)) = self.inner().records.get_mut(id) {
+            if record.announced {
+                return;
+            }
+            record.announced = true;
+        }
+        if end.oom_killed {
+            self.announce(id, Change::OutOfMemory);
+        }
+        self.announce(id, Change::Exited { code: end.code });
+    }
+
+    /// How long until a started container ends by itself (nothing if it already has), and how; `None` if it does not.
+    fn own_end(&self, id: &str) -> Option<(Duration, CourseEnd)> {
         let inner = self.inner();
         let Some(Record::Container(record)) = inner.records.get(id) else { return None };
-        let now = self.clock.now();
-        if !record.state(now).is_running() {
-            // One that just ended is announced at once by the caller's timer.
-            let just_started = record.started.is_some_and(|started| started == now) && record.ended.is_none();
-            if !just_started {
-                return None;
-            }
+        if record.ended.is_some() {
+            return None;
         }
+        let now = self.clock.now();
         let end = record.course().end?;
         let finished = later(record.started?, end.at)?;
         let wait = Duration::try_from(finished.duration_since(now)).unwrap_or_default();
-        Some((wait, end.oom_killed, end.code))
+        Some((wait, end))
     }
 
     /// Ends a running sandbox or container now.
@@ -122,7 +133,7 @@ impl Shared {
             if let State::Exited(exit) = state {
                 return Ok(exit);
             }
-            let own_end = self.own_end(id).map_or(Duration::MAX, |(wait, ..)| wait);
+            let own_end = self.own_end(id).map_or(Duration::MAX, |(wait, _)| wait);
             tokio::select! {
                 _ = changed.changed() => {}
                 () = sleep(own_end) => {}

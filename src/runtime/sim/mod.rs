@@ -309,7 +309,7 @@ fn derived_range(scope: &Scope) -> Ipv4Addr {
     let hash = u32::from_str_radix(&hash[..8], 16).unwrap_or(0);
     let blocks = 1 << (RANGE_PREFIX - 9);
     let base = u32::from(Ipv4Addr::new(10, 128, 0, 0));
-    Ipv4Addr::from(base + (hash % blocks << (32 - RANGE_PREFIX)))
+    Ipv4Addr::from(base + ((hash % blocks) << (32 - RANGE_PREFIX)))
 }
 
 #[cfg(test)]

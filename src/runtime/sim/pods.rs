@@ -41,7 +41,7 @@ impl Shared {
                 Identity { pod: spec.pod.clone(), container: None, attempt: spec.attempt, spec_hash: String::new() };
             self.check_new(&inner.records, &identity, &spec.labels)?;
             let running = inner.records.values().filter_map(|record| match record {
-                Record::Sandbox(record) if record.ended.is_none() => Some(record),
+                Record::Sandbox(record) if record.ended.is_none() => Some(record.as_ref()),
                 _ => None,
             });
             let running: Vec<&SandboxRecord> = running.collect();
@@ -65,7 +65,7 @@ impl Shared {
                 Some(address)
             };
             let record = SandboxRecord { id: new_id(), spec, address, created: self.clock.now(), ended: None };
-            inner.put(Record::Sandbox(record.clone()))?;
+            inner.put(Record::Sandbox(Box::new(record.clone())))?;
             record
         };
         self.announce(&record.id, Change::Started);
@@ -89,10 +89,17 @@ impl Shared {
             spec_hash: String::new(),
         };
         self.check_new(&inner.records, &identity, &spec.labels)?;
-        let record =
-            ContainerRecord { id: new_id(), spec, hostname, created: self.clock.now(), started: None, ended: None };
+        let record = ContainerRecord {
+            id: new_id(),
+            spec,
+            hostname,
+            created: self.clock.now(),
+            started: None,
+            ended: None,
+            announced: false,
+        };
         let id = record.id.clone();
-        inner.put(Record::Container(record))?;
+        inner.put(Record::Container(Box::new(record)))?;
         Ok(id)
     }
 
@@ -191,7 +198,9 @@ impl Shared {
         drop(self.reach()?);
         match self.end(id, 137, false) {
             Err(Error::NotFound { .. }) => return Ok(()),
-            Err(Error::NotRunning { .. }) | Ok(()) => {}
+            // It may have ended so recently that its timer has not gone off.
+            Err(Error::NotRunning { .. }) => self.announce_own_end(id),
+            Ok(()) => {}
             Err(error) => return Err(error),
         }
         self.announce(id, Change::Removed);

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Record {
-    Sandbox(SandboxRecord),
-    Container(ContainerRecord),
+    Sandbox(Box<SandboxRecord>),
+    Container(Box<ContainerRecord>),
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub(super) struct ContainerRecord {
     pub started: Option<Timestamp>,
     /// How it was ended from outside, if it was; its own end follows from its program.
     pub ended: Option<Exit>,
+    /// Whether listeners were told of its own end. Not kept: a new agent looks at the list first.
+    #[serde(skip)]
+    pub announced: bool,
 }
 
 impl Record {
@@ -150,6 +153,7 @@ mod tests {
             created: start,
             started: None,
             ended: None,
+            announced: false,
         };
         let after = |seconds| later(start, Duration::from_secs(seconds)).unwrap();
         assert_eq!(record.state(after(100)), State::Created);

@@ -124,7 +124,7 @@ impl Shared {
         let inner = self.reach()?;
         let Some(Record::Container(record)) = inner.records.get(id) else { return Err(Error::not_found(id)) };
         if record.state(self.clock.now()).is_running() {
-            return Ok(record.clone());
+            return Ok((**record).clone());
         }
         Err(Error::NotRunning { id: id.to_owned() })
     }
