@@ -24,10 +24,23 @@ pub(crate) enum Effect {
     VolumesTrouble(String),
     SandboxReady(Option<IpAddr>),
     SandboxTrouble(String),
-    ImageReady { container: String, attempt: u32 },
-    ImageTrouble { container: String, reason: &'static str, message: String },
-    Started { container: String },
-    ContainerTrouble { container: String, reason: &'static str, message: String },
+    ImageReady {
+        container: String,
+        attempt: u32,
+    },
+    ImageTrouble {
+        container: String,
+        reason: &'static str,
+        message: String,
+    },
+    Started {
+        container: String,
+    },
+    ContainerTrouble {
+        container: String,
+        reason: &'static str,
+        message: String,
+    },
     CleanedUp,
     Finalized,
     /// It did not work and is simply tried again after a while.
@@ -57,9 +70,7 @@ impl Subject {
                 let _ = self.context.runtime.stop_sandbox(&id, Duration::ZERO).await;
                 seen(self.context.runtime.remove_sandbox(&id).await)
             }
-            Action::PullImage { container, attempt } => {
-                self.with_pod(|pod| self.pull(pod, container, attempt)).await
-            }
+            Action::PullImage { container, attempt } => self.with_pod(|pod| self.pull(pod, container, attempt)).await,
             Action::Start { container, attempt, sandbox_id } => {
                 self.with_pod(|pod| self.start(pod, container, attempt, sandbox_id)).await
             }
@@ -160,9 +171,11 @@ impl Subject {
         }
         let Ok(_place) = self.context.pulls.acquire().await else { return Effect::Seen };
         self.tell(Some(&name), false, "Pulling", format!("Pulling image \"{reference}\""));
-        match self.context.runtime.pull_image(PullSpec { reference: reference.clone(), credentials: None }, None).await {
+        match self.context.runtime.pull_image(PullSpec { reference: reference.clone(), credentials: None }, None).await
+        {
             Ok(image) => {
-                let message = format!("Successfully pulled image \"{reference}\". Image size: {} bytes.", image.size_bytes);
+                let message =
+                    format!("Successfully pulled image \"{reference}\". Image size: {} bytes.", image.size_bytes);
                 self.tell(Some(&name), false, "Pulled", message);
                 Effect::ImageReady { container: name, attempt }
             }
@@ -224,7 +237,8 @@ impl Subject {
         sandbox_id: &str,
         image: &Image,
     ) -> Result<runtime::ContainerSpec, String> {
-        let bundle = self.context.configs.bundle(&self.pod_ref.namespace, &volumes::needs_of(container), CONFIG_AGE).await?;
+        let bundle =
+            self.context.configs.bundle(&self.pod_ref.namespace, &volumes::needs_of(container), CONFIG_AGE).await?;
         let place = self.context.place(self.address);
         let env = environment(pod, container, &place, &bundle).map_err(|fault| fault.0)?;
         let variables: BTreeMap<String, String> = env.iter().map(|it| (it.name.clone(), it.value.clone())).collect();
@@ -273,7 +287,13 @@ impl Subject {
         seen(self.context.runtime.stop_container(id, grace).await)
     }
 
-    async fn hook(&self, pod: &Arc<Pod>, container: &Container, id: &str, hook: &LifecycleHandler) -> Result<(), String> {
+    async fn hook(
+        &self,
+        pod: &Arc<Pod>,
+        container: &Container,
+        id: &str,
+        hook: &LifecycleHandler,
+    ) -> Result<(), String> {
         let target = Target {
             context: self.context.clone(),
             pod: pod.clone(),
@@ -294,7 +314,9 @@ impl Subject {
             }
         };
         let at_most = Duration::from_secs(u64::try_from(view::grace_seconds(pod)).unwrap_or(0)).max(HOOK_DEADLINE);
-        tokio::time::timeout(at_most, running).await.unwrap_or_else(|_| Err(format!("it did not end within {at_most:?}")))
+        tokio::time::timeout(at_most, running)
+            .await
+            .unwrap_or_else(|_| Err(format!("it did not end within {at_most:?}")))
     }
 
     async fn finalize(&self) -> Effect {
@@ -306,7 +328,7 @@ impl Subject {
         let call = client::Call::new(http::Method::DELETE, path).json(&options).repeatable();
         match self.context.client.json(call).await {
             Ok(_) => Effect::Finalized,
-            Err(error) if error.is_not_found() || error.is_conflict() => Effect::Finalized,
+            // Not even "not found" ends it: the master may lag behind. That the pod is gone is told by the list.
             Err(error) => Effect::Failed(error.to_string()),
         }
     }
@@ -341,9 +363,14 @@ mod tests {
 
     #[test]
     fn tags_decide_the_policy() {
-        for (reference, latest) in
-            [("a", true), ("a:latest", true), ("a:1", false), ("h:5000/a", true), ("h:5000/a:1", false), ("a@sha256:0", false)]
-        {
+        for (reference, latest) in [
+            ("a", true),
+            ("a:latest", true),
+            ("a:1", false),
+            ("h:5000/a", true),
+            ("h:5000/a:1", false),
+            ("a@sha256:0", false),
+        ] {
             assert_eq!(is_latest(reference), latest, "{reference}");
         }
     }

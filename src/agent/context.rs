@@ -1,5 +1,6 @@
 //! What all parts of one agent share.
 
+use crate::Options;
 use crate::configs::Configs;
 use crate::disk::Disk;
 use crate::limits::{PULLS_PARALLEL, STARTS_PARALLEL};
@@ -9,7 +10,6 @@ use crate::pod::admit::{Room, admit};
 use crate::pod::env::Place;
 use crate::pod::memory::Failure;
 use crate::pod::view;
-use crate::Options;
 use client::Client;
 use k8s_openapi::api::core::v1::Pod;
 use runtime::{PodRef, Runtime};

@@ -135,7 +135,8 @@ impl Disk {
     }
 
     fn write_json<T: Serialize + ?Sized>(&self, path: &Path, value: &T) -> Result<(), Error> {
-        let bytes = serde_json::to_vec(value).map_err(|error| Error::disk("encode", path)(std::io::Error::other(error)))?;
+        let bytes =
+            serde_json::to_vec(value).map_err(|error| Error::disk("encode", path)(std::io::Error::other(error)))?;
         replace(path, &bytes)
     }
 }
@@ -185,8 +186,7 @@ mod tests {
     use super::*;
 
     fn options(dir: &Path, cluster: &str) -> crate::Options {
-        let mut options =
-            crate::Options::new("n", cluster, dir, ([127, 0, 0, 1], 0).into(), [127, 0, 0, 1].into());
+        let mut options = crate::Options::new("n", cluster, dir, ([127, 0, 0, 1], 0).into(), [127, 0, 0, 1].into());
         options.memory_dir = None;
         options
     }

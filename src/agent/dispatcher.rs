@@ -31,8 +31,9 @@ struct Entry {
 pub(crate) async fn dispatch(context: Arc<Context>, floor: Floor, stopping: Stopping) -> Result<(), Error> {
     let path = format!("/api/v1/pods?fieldSelector=spec.nodeName%3D{}", context.options.node);
     let source = Source { path, floor: floor.clone() };
-    let reflector =
-        Reflector::start((*context.client).clone(), source, &stopping, |value: Value| serde_json::from_value::<Pod>(value));
+    let reflector = Reflector::start((*context.client).clone(), source, &stopping, |value: Value| {
+        serde_json::from_value::<Pod>(value)
+    });
     let workers = TaskGroup::new("pods");
     let mut dispatcher = Dispatcher { context: context.clone(), workers, entries: BTreeMap::new(), kept: floor.get() };
     // The engine is looked at before anything is decided.
@@ -50,11 +51,8 @@ pub(crate) async fn dispatch(context: Arc<Context>, floor: Floor, stopping: Stop
         if snapshot.synced {
             // What was seen is kept before anything is done because of it.
             dispatcher.keep_revision(snapshot.revision.max(floor.get())).await?;
-            let pods: BTreeMap<String, Arc<Pod>> = snapshot
-                .objects
-                .values()
-                .filter_map(|pod| Some((pod.metadata.uid.clone()?, pod.clone())))
-                .collect();
+            let pods: BTreeMap<String, Arc<Pod>> =
+                snapshot.objects.values().filter_map(|pod| Some((pod.metadata.uid.clone()?, pod.clone()))).collect();
             dispatcher.update(&pods, &context.observer.look()).await;
         }
         tokio::select! {
@@ -100,7 +98,9 @@ impl Dispatcher {
                     tracing::warn!(%error, "a pod could not be kept on disk");
                 }
             }
-            if !known.is_some_and(|desired| !desired.gone && desired.pod.as_ref().is_some_and(|it| Arc::ptr_eq(it, pod))) {
+            if !known
+                .is_some_and(|desired| !desired.gone && desired.pod.as_ref().is_some_and(|it| Arc::ptr_eq(it, pod)))
+            {
                 self.desire(pod.clone(), false);
             }
         }

@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn events_name_their_pod_and_are_cut() {
         let pod = PodRef { namespace: "ns".into(), name: "p".into(), uid: "u".into() };
-        let note = Note { pod, container: Some("c".into()), warning: true, reason: "BackOff", message: "ü".repeat(900) };
+        let note =
+            Note { pod, container: Some("c".into()), warning: true, reason: "BackOff", message: "ü".repeat(900) };
         let event = event(&note, "n", "x", Timestamp::UNIX_EPOCH);
         assert_eq!(event["metadata"]["name"], "p.x");
         assert_eq!(event["involvedObject"]["fieldPath"], "spec.containers{c}");

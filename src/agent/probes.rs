@@ -153,7 +153,8 @@ struct Counter {
 
 impl Counter {
     fn new(probe: &Probe) -> Self {
-        let at_least_one = |value: Option<i32>, default| value.and_then(|it| u32::try_from(it).ok()).unwrap_or(default).max(1);
+        let at_least_one =
+            |value: Option<i32>, default| value.and_then(|it| u32::try_from(it).ok()).unwrap_or(default).max(1);
         Self {
             failures_max: at_least_one(probe.failure_threshold, 3),
             successes_min: at_least_one(probe.success_threshold, 1),
@@ -271,7 +272,10 @@ fn port_of(container: &Container, port: &IntOrString) -> Result<u16, String> {
             named.map(|port| port.container_port).or_else(|| name.parse().ok())
         }
     };
-    number.and_then(|number| u16::try_from(number).ok()).filter(|number| *number > 0).ok_or_else(|| "the port is not known".to_owned())
+    number
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|number| *number > 0)
+        .ok_or_else(|| "the port is not known".to_owned())
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -296,7 +300,8 @@ mod tests {
     #[test]
     fn ports_go_by_number_or_name() {
         let container: Container =
-            serde_json::from_value(serde_json::json!({"name": "c", "ports": [{"name": "web", "containerPort": 8080}]})).unwrap();
+            serde_json::from_value(serde_json::json!({"name": "c", "ports": [{"name": "web", "containerPort": 8080}]}))
+                .unwrap();
         assert_eq!(port_of(&container, &IntOrString::Int(80)), Ok(80));
         assert_eq!(port_of(&container, &IntOrString::String("web".into())), Ok(8080));
         assert!(port_of(&container, &IntOrString::String("none".into())).is_err());

@@ -73,13 +73,13 @@ async fn report(client: Arc<Client>, pod: PodRef, mut wanted: watch::Receiver<Va
                     done.send_replace(status);
                     break;
                 }
-                Err(error) if error.is_not_found() || error.is_conflict() => {
-                    tracing::debug!(%pod, %error, "the pod is no longer there to be reported on");
-                    done.send_replace(status);
-                    break;
-                }
                 Err(error) => {
                     tracing::debug!(%pod, %error, "a status was not written");
+                    if error.is_not_found() || error.is_conflict() {
+                        // Nobody need wait for it. It is tried again all the same: a master that lags behind does not know
+                        // the pod yet, and of a pod that is gone we are told by the end of this reporter.
+                        done.send_replace(status);
+                    }
                     let again = pause.next_delay();
                     tokio::select! {
                         () = tokio::time::sleep(again) => {}

@@ -143,9 +143,10 @@ impl Worker {
             return;
         }
         self.memory.start_time = view::start_time(pod);
-        let told = pod.status.iter().flat_map(|it| {
-            it.container_statuses.iter().flatten().chain(it.init_container_statuses.iter().flatten())
-        });
+        let told = pod
+            .status
+            .iter()
+            .flat_map(|it| it.container_statuses.iter().flatten().chain(it.init_container_statuses.iter().flatten()));
         for status in told {
             let id = status.container_id.as_deref().and_then(|id| id.split_once("://")).map(|(_, id)| id.to_owned());
             let Some(id) = id else { continue };
@@ -184,7 +185,8 @@ impl Worker {
             if !self.read.contains(&key) {
                 self.read.push(key);
                 let PodRef { namespace, name: pod_name, uid } = &self.pod_ref;
-                let message = format!("Back-off restarting failed container {name} in pod {pod_name}_{namespace}({uid})");
+                let message =
+                    format!("Back-off restarting failed container {name} in pod {pod_name}_{namespace}({uid})");
                 self.context.tell(&self.pod_ref, Some(name), true, "BackOff", message);
             }
         }
@@ -207,8 +209,8 @@ impl Worker {
         for container in view::spec(pod).containers.iter().chain(sidecars).filter(|_| runs) {
             let Some(instance) = observed.latest(&container.name).filter(|it| it.state.is_running()) else { continue };
             let known = self.memory.container(&container.name);
-            let started = container.startup_probe.is_none()
-                || known.and_then(|it| it.started.as_ref()) == Some(&instance.id);
+            let started =
+                container.startup_probe.is_none() || known.and_then(|it| it.started.as_ref()) == Some(&instance.id);
             let unhealthy = known.and_then(|it| it.unhealthy.as_ref()) == Some(&instance.id);
             let kinds: &[Kind] = if started { &[Kind::Readiness, Kind::Liveness] } else { &[Kind::Startup] };
             for kind in kinds.iter().filter(|kind| !unhealthy && probe_of(container, **kind).is_some()) {
@@ -243,7 +245,9 @@ impl Worker {
         self.memory.busy.insert(key.clone());
         match &action {
             Action::Start { container, attempt, .. } => {
-                if let Some(finished) = observed.latest(container).and_then(|it| it.state.exit()).and_then(|it| it.finished) {
+                if let Some(finished) =
+                    observed.latest(container).and_then(|it| it.state.exit()).and_then(|it| it.finished)
+                {
                     self.memory.container_mut(container).crash.restarted(finished, attempt - 1.min(*attempt), now);
                 }
             }
@@ -267,7 +271,7 @@ impl Worker {
             }
             let effect = subject.act(action).await;
             if let Effect::Failed(reason) = &effect {
-                tracing::info!(pod = %subject.pod_ref, key, reason, "a step failed and is tried again");
+                tracing::debug!(pod = %subject.pod_ref, key, reason, "a step failed and is tried again");
                 // The key stays taken meanwhile, which keeps the repetition away.
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
@@ -296,7 +300,8 @@ impl Worker {
             }
             Effect::SandboxTrouble(message) => {
                 let before = memory.sandbox_trouble.as_ref();
-                memory.sandbox_trouble = Some(Trouble::after(before, "FailedCreatePodSandBox", message, now, RETRY_SECONDS));
+                memory.sandbox_trouble =
+                    Some(Trouble::after(before, "FailedCreatePodSandBox", message, now, RETRY_SECONDS));
             }
             Effect::ImageReady { container, attempt } => {
                 memory.container_mut(&container).image = Some(ImageFact::Ready(attempt));

@@ -174,7 +174,8 @@ mod tests {
             {"type": "DiskPressure", "status": "Unknown", "lastTransitionTime": "then"},
         ]});
         let status = facts().status(&known, None, Timestamp::UNIX_EPOCH);
-        let find = |name: &str| status["conditions"].as_array().unwrap().iter().find(|it| it["type"] == name).unwrap().clone();
+        let find =
+            |name: &str| status["conditions"].as_array().unwrap().iter().find(|it| it["type"] == name).unwrap().clone();
         assert_eq!(find("NetworkUnavailable")["status"], "False");
         assert_eq!(find("Ready")["lastTransitionTime"], "then");
         assert_eq!(find("DiskPressure")["lastTransitionTime"], "1970-01-01T00:00:00Z");

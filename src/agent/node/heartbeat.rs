@@ -67,7 +67,8 @@ async fn learn(context: &Context, masters: &[Address]) {
         return;
     }
     let (disk, kept) = (context.disk.clone(), endpoints.snapshot());
-    let keeping = tokio::task::spawn_blocking(move || if disk.masters() == kept { Ok(()) } else { disk.keep_masters(&kept) });
+    let keeping =
+        tokio::task::spawn_blocking(move || if disk.masters() == kept { Ok(()) } else { disk.keep_masters(&kept) });
     if let Ok(Err(error)) = keeping.await {
         tracing::warn!(%error, "the list of masters could not be kept");
     }

@@ -22,7 +22,8 @@ pub(crate) async fn register(
 ) {
     let path = format!("/api/v1/nodes?fieldSelector=metadata.name%3D{}", facts.options.node);
     let source = Source { path, floor };
-    let reflector = Reflector::start((*context.client).clone(), source, &stopping, Ok::<Value, std::convert::Infallible>);
+    let reflector =
+        Reflector::start((*context.client).clone(), source, &stopping, Ok::<Value, std::convert::Infallible>);
     let (mut changes, mut looks) = (reflector.subscribe(), context.observer.subscribe());
     let mut pause = Backoff::doubling(WRITE_PAUSE.0, WRITE_PAUSE.1);
     let mut written: Option<(Instant, Option<String>)> = None;

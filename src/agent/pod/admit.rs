@@ -104,7 +104,8 @@ fn amounts(list: Option<&BTreeMap<String, k8s_openapi::apimachinery::pkg::api::r
 type HostPort = (String, i32, String);
 
 fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let ports = view::spec(pod).containers.iter().chain(view::init_containers(pod)).flat_map(|it| it.ports.iter().flatten());
+    let ports =
+        view::spec(pod).containers.iter().chain(view::init_containers(pod)).flat_map(|it| it.ports.iter().flatten());
     ports
         .filter_map(|port| {
             let number = port.host_port.filter(|number| *number > 0)?;
@@ -125,12 +126,14 @@ mod tests {
     use serde_json::{Value, json};
 
     fn pod(uid: &str, container: Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": uid, "uid": uid}, "spec": {"containers": [container]}})).unwrap()
+        serde_json::from_value(json!({"metadata": {"name": uid, "uid": uid}, "spec": {"containers": [container]}}))
+            .unwrap()
     }
 
     #[test]
     fn what_does_not_fit_is_refused_with_upstreams_words() {
-        let asks = |cpu: &str, memory: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu, "memory": memory}}});
+        let asks =
+            |cpu: &str, memory: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu, "memory": memory}}});
         let port = |address: &str, number: i32| json!({"name": "c", "ports": [{"containerPort": 1, "hostPort": number, "hostIP": address}]});
         let room = Room { cpu_milli: 1000, memory: 1000, pods: 2 };
         let cases = [

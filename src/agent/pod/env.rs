@@ -27,7 +27,12 @@ pub(crate) struct Place {
 pub(crate) struct Fault(pub String);
 
 /// The environment of a container, later entries winning.
-pub(crate) fn environment(pod: &Pod, container: &Container, place: &Place, bundle: &Bundle) -> Result<Vec<EnvVar>, Fault> {
+pub(crate) fn environment(
+    pod: &Pod,
+    container: &Container,
+    place: &Place,
+    bundle: &Bundle,
+) -> Result<Vec<EnvVar>, Fault> {
     let mut values: BTreeMap<String, String> = BTreeMap::new();
     let mut order: Vec<String> = Vec::new();
     let mut put = |values: &mut BTreeMap<String, String>, name: String, value: String| {
@@ -226,7 +231,10 @@ mod tests {
 
     fn bundle() -> Bundle {
         let mut bundle = Bundle::default();
-        bundle.put_config_map("cm", Some(BTreeMap::from([("k".to_owned(), b"v".to_vec()), ("l".to_owned(), b"w".to_vec())])));
+        bundle.put_config_map(
+            "cm",
+            Some(BTreeMap::from([("k".to_owned(), b"v".to_vec()), ("l".to_owned(), b"w".to_vec())])),
+        );
         bundle.put_secret("sec", Some(BTreeMap::from([("pw".to_owned(), b"hunter2".to_vec())])));
         bundle
     }
@@ -244,8 +252,16 @@ mod tests {
     fn expansion_follows_upstream() {
         let values = BTreeMap::from([("A".to_owned(), "1".to_owned())]);
         for (text, expected) in [
-            ("$(A)", "1"), ("x$(A)y", "x1y"), ("$$(A)", "$(A)"), ("$(B)", "$(B)"), ("$A", "$A"), ("$", "$"),
-            ("$(A", "$(A"), ("$$$$", "$$"), ("$($(A))", "$($(A))"), ("ü$(A)", "ü1"),
+            ("$(A)", "1"),
+            ("x$(A)y", "x1y"),
+            ("$$(A)", "$(A)"),
+            ("$(B)", "$(B)"),
+            ("$A", "$A"),
+            ("$", "$"),
+            ("$(A", "$(A"),
+            ("$$$$", "$$"),
+            ("$($(A))", "$($(A))"),
+            ("ü$(A)", "ü1"),
         ] {
             assert_eq!(expand(text, &values), expected, "{text}");
         }
@@ -254,10 +270,12 @@ mod tests {
     #[test]
     fn values_come_from_everywhere() {
         let field = |path: &str| json!({"env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": path}}}]});
-        let resource = |name: &str, divisor: &str| json!({
-            "resources": {"limits": {"cpu": "1500m"}, "requests": {"memory": "100Mi"}},
-            "env": [{"name": "X", "valueFrom": {"resourceFieldRef": {"resource": name, "divisor": divisor}}}],
-        });
+        let resource = |name: &str, divisor: &str| {
+            json!({
+                "resources": {"limits": {"cpu": "1500m"}, "requests": {"memory": "100Mi"}},
+                "env": [{"name": "X", "valueFrom": {"resourceFieldRef": {"resource": name, "divisor": divisor}}}],
+            })
+        };
         for (container, expected) in [
             (json!({"env": [{"name": "X", "value": "1"}]}), "1"),
             (field("metadata.name"), "p"),
@@ -293,15 +311,20 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_and_optional_is_left_out() {
-        let key = |kind: &str, name: &str, key: &str, optional: bool| json!({"env": [
-            {"name": "X", "valueFrom": {kind: {"name": name, "key": key, "optional": optional}}},
-        ]});
+        let key = |kind: &str, name: &str, key: &str, optional: bool| {
+            json!({"env": [
+                {"name": "X", "valueFrom": {kind: {"name": name, "key": key, "optional": optional}}},
+            ]})
+        };
         for (container, message) in [
             (key("configMapKeyRef", "none", "k", false), "configmap \"none\" not found"),
             (key("secretKeyRef", "none", "k", false), "secret \"none\" not found"),
             (key("secretKeyRef", "sec", "k", false), "couldn't find key k in Secret ns/sec"),
             (json!({"envFrom": [{"configMapRef": {"name": "none"}}]}), "configmap \"none\" not found"),
-            (json!({"env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]}), "unsupported fieldPath: spec.x"),
+            (
+                json!({"env": [{"name": "X", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]}),
+                "unsupported fieldPath: spec.x",
+            ),
         ] {
             assert_eq!(env(container).unwrap_err(), message);
         }

@@ -30,7 +30,12 @@ impl Observed {
         for (_, observed) in pods.values_mut() {
             observed.sandboxes.sort_by(|one, other| (other.attempt, &other.id).cmp(&(one.attempt, &one.id)));
             observed.containers.sort_by(|one, other| {
-                (&one.name, other.attempt, other.created, &other.id).cmp(&(&other.name, one.attempt, one.created, &one.id))
+                (&one.name, other.attempt, other.created, &other.id).cmp(&(
+                    &other.name,
+                    one.attempt,
+                    one.created,
+                    &one.id,
+                ))
             });
         }
         pods

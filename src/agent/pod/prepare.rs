@@ -17,7 +17,8 @@ use std::path::PathBuf;
 pub(crate) fn sandbox(pod: &Pod, attempt: u32, host_port_address: Option<IpAddr>) -> SandboxSpec {
     let spec = view::spec(pod);
     let host_network = spec.host_network == Some(true);
-    let containers = || spec.containers.iter().chain(view::init_containers(pod).iter().filter(|it| view::is_sidecar(it)));
+    let containers =
+        || spec.containers.iter().chain(view::init_containers(pod).iter().filter(|it| view::is_sidecar(it)));
     let ports = containers().flat_map(|container| container.ports.iter().flatten()).filter_map(|port| {
         Some(PortMapping {
             host_ip: port.host_ip.as_ref().and_then(|ip| ip.parse().ok()).or(host_port_address),
@@ -158,7 +159,9 @@ fn propagated(mode: Option<&str>) -> Propagation {
 fn resources(wanted: Option<&ResourceRequirements>, class: &str, capacity: i64) -> Resources {
     let read = |limits: bool, name: &str| -> Option<Quantity> {
         let list = wanted.and_then(|it| if limits { it.limits.as_ref() } else { it.requests.as_ref() });
-        list.and_then(|list| list.get(name)).and_then(|quantity| quantity.0.parse().ok()).filter(|it: &Quantity| it.sign() > 0)
+        list.and_then(|list| list.get(name))
+            .and_then(|quantity| quantity.0.parse().ok())
+            .filter(|it: &Quantity| it.sign() > 0)
     };
     let cpu = read(false, "cpu").or(read(true, "cpu")).map_or(0, Quantity::to_milli);
     let memory = read(false, "memory").map_or(0, Quantity::to_bytes);
@@ -201,7 +204,8 @@ fn security(pod: &Pod, container: &Container, image: &Image) -> Result<Security,
         list.into_iter().flatten().map(|name| name.trim_start_matches("CAP_").to_owned()).collect()
     };
     let profile = own.and_then(|it| it.seccomp_profile.as_ref()).or(of_pod.and_then(|it| it.seccomp_profile.as_ref()));
-    let armor = own.and_then(|it| it.app_armor_profile.as_ref()).or(of_pod.and_then(|it| it.app_armor_profile.as_ref()));
+    let armor =
+        own.and_then(|it| it.app_armor_profile.as_ref()).or(of_pod.and_then(|it| it.app_armor_profile.as_ref()));
     Ok(Security {
         user: match (user, group) {
             (Some(user), Some(group)) => Some(format!("{user}:{group}")),
@@ -224,7 +228,9 @@ fn security(pod: &Pod, container: &Container, image: &Image) -> Result<Security,
         no_new_privileges: own.and_then(|it| it.allow_privilege_escalation) == Some(false),
         seccomp: match profile.map(|profile| profile.type_.as_str()) {
             Some("Unconfined") => Seccomp::Unconfined,
-            Some("Localhost") => return Err(Fault("seccomp profiles of type Localhost are not supported by this node".to_owned())),
+            Some("Localhost") => {
+                return Err(Fault("seccomp profiles of type Localhost are not supported by this node".to_owned()));
+            }
             _ => Seccomp::RuntimeDefault,
         },
         apparmor: armor.and_then(|profile| match profile.type_.as_str() {
@@ -290,7 +296,8 @@ mod tests {
         assert_eq!((own.user.as_deref(), own.groups), (Some("7:6"), vec!["9".to_owned()]));
         assert!(own.no_new_privileges && own.read_only_root && !own.privileged);
         assert_eq!((own.cap_add, own.cap_drop), (vec!["NET_RAW".to_owned()], vec!["ALL".to_owned()]));
-        let local = json!({"securityContext": {"seccompProfile": {"type": "Localhost"}}, "containers": [{"name": "c"}]});
+        let local =
+            json!({"securityContext": {"seccompProfile": {"type": "Localhost"}}, "containers": [{"name": "c"}]});
         assert!(made(local, &root).is_err());
     }
 

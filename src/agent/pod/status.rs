@@ -38,7 +38,8 @@ pub(crate) fn status(facts: &Facts<'_>) -> Value {
     let Facts { pod, observed, memory, .. } = *facts;
     let phase = phase(facts);
     let over = phase == "Succeeded" || phase == "Failed";
-    let init: Vec<Value> = view::init_containers(pod).iter().map(|it| container_status(facts, it, true, over)).collect();
+    let init: Vec<Value> =
+        view::init_containers(pod).iter().map(|it| container_status(facts, it, true, over)).collect();
     let regular: Vec<Value> =
         view::spec(pod).containers.iter().map(|it| container_status(facts, it, false, over)).collect();
     let host_network = view::spec(pod).host_network == Some(true);
@@ -94,7 +95,8 @@ fn phase(facts: &Facts<'_>) -> &'static str {
         }
         // All ended because the pod is deleted: upstream says which end that was.
         if view::is_deleted(pod) && !observed.containers.is_empty() {
-            let codes = view::spec(pod).containers.iter().map(|it| observed.latest(&it.name).and_then(|it| it.state.exit()));
+            let codes =
+                view::spec(pod).containers.iter().map(|it| observed.latest(&it.name).and_then(|it| it.state.exit()));
             let codes: Option<Vec<i32>> = codes.map(|exit| exit.map(|exit| exit.code)).collect();
             match codes {
                 Some(codes) if codes.iter().all(|code| *code == 0) => return "Succeeded",
@@ -105,7 +107,8 @@ fn phase(facts: &Facts<'_>) -> &'static str {
     }
     let begun = |container: &Wanted| {
         observed.instances(&container.name).any(|it| !matches!(it.state, State::Created))
-            || view::known_status(pod, &container.name).is_some_and(|it| it.restart_count > 0 || it.started == Some(true))
+            || view::known_status(pod, &container.name)
+                .is_some_and(|it| it.restart_count > 0 || it.started == Some(true))
     };
     if view::spec(pod).containers.iter().all(begun) { "Running" } else { "Pending" }
 }
@@ -119,10 +122,11 @@ fn conditions(facts: &Facts<'_>, phase: &str, init: &[Value], regular: &[Value])
         format!("[{}]", lacking.join(" "))
     };
     let begun = regular.iter().any(|it| it["state"].get("waiting").is_none());
-    let initialized = begun || phase == "Succeeded" || init.iter().all(|it| is(it, "ready") || is(it, "started"));
     let sidecar_names: Vec<&str> =
         view::init_containers(pod).iter().filter(|it| view::is_sidecar(it)).map(|it| it.name.as_str()).collect();
     let of_sidecar = |it: &&Value| it["name"].as_str().is_some_and(|name| sidecar_names.contains(&name));
+    let done = |it: &Value| if of_sidecar(&it) { is(it, "started") } else { is(it, "ready") };
+    let initialized = begun || phase == "Succeeded" || init.iter().all(done);
     let all: Vec<Value> = init.iter().filter(of_sidecar).chain(regular).cloned().collect();
     let completed = phase == "Succeeded" || phase == "Failed";
     let containers_ready = !completed && all.iter().all(|it| is(it, "ready"));
@@ -140,7 +144,8 @@ fn conditions(facts: &Facts<'_>, phase: &str, init: &[Value], regular: &[Value])
         (
             "Initialized",
             initialized,
-            (!initialized).then(|| ("ContainersNotInitialized", format!("containers with incomplete status: {}", names(init)))),
+            (!initialized)
+                .then(|| ("ContainersNotInitialized", format!("containers with incomplete status: {}", names(init)))),
         ),
         (
             "Ready",
@@ -172,7 +177,8 @@ fn conditions(facts: &Facts<'_>, phase: &str, init: &[Value], regular: &[Value])
                 .find(|it| it["type"] == name && it["status"] == status)
                 .and_then(|it| it["lastTransitionTime"].as_str())
                 .unwrap_or(&now);
-            let mut condition = json!({"type": name, "status": status, "lastProbeTime": null, "lastTransitionTime": since});
+            let mut condition =
+                json!({"type": name, "status": status, "lastProbeTime": null, "lastTransitionTime": since});
             if let Some(generation) = pod.metadata.generation {
                 condition["observedGeneration"] = json!(generation);
             }
@@ -252,7 +258,10 @@ fn container_status(facts: &Facts<'_>, wanted: &Wanted, init: bool, over: bool) 
     status.insert("ready".into(), json!(ready));
     status.insert("started".into(), json!(started));
     status.insert("restartCount".into(), json!(count));
-    status.insert("image".into(), json!(if latest.image.is_empty() { wanted.image.as_deref().unwrap_or_default() } else { &latest.image }));
+    status.insert(
+        "image".into(),
+        json!(if latest.image.is_empty() { wanted.image.as_deref().unwrap_or_default() } else { &latest.image }),
+    );
     status.insert("imageID".into(), json!(image_id(&latest.image_id)));
     status.insert("containerID".into(), json!(container_id(&latest.id)));
     Value::Object(status)
@@ -299,7 +308,9 @@ fn waiting(facts: &Facts<'_>, wanted: &Wanted, known: Option<&ContainerMemory>, 
         observed.latest(&it.name).and_then(|instance| instance.state.exit()).is_some_and(|exit| exit.code == 0)
     });
     let initializing = !init && !init_done && memory.failure.is_none();
-    let later_init = init && observed.sandbox().is_some() && view::init_containers(pod).first().map(|it| &it.name) != Some(&wanted.name);
+    let later_init = init
+        && observed.sandbox().is_some()
+        && view::init_containers(pod).first().map(|it| &it.name) != Some(&wanted.name);
     json!({"reason": if initializing || later_init { "PodInitializing" } else { "ContainerCreating" }})
 }
 

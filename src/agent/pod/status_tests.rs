@@ -24,7 +24,8 @@ fn up() -> Vec<runtime::Sandbox> {
 
 #[test]
 fn phases_and_reasons() {
-    let trouble = |reason: &str, attempts| Trouble { reason: reason.into(), message: "m".into(), attempts, retry_at: at(200) };
+    let trouble =
+        |reason: &str, attempts| Trouble { reason: reason.into(), message: "m".into(), attempts, retry_at: at(200) };
     let with_image = |trouble| {
         let mut memory = admitted();
         memory.container_mut("a").image = Some(ImageFact::Trouble(trouble));
@@ -50,9 +51,36 @@ fn phases_and_reasons() {
         ("Never", Some(exited(2, 50)), admitted(), false, "Failed", "terminated", "Error", false),
         ("OnFailure", Some(exited(0, 50)), admitted(), false, "Succeeded", "terminated", "Completed", false),
         ("Always", None, with_image(trouble("ErrImagePull", 1)), false, "Pending", "waiting", "ErrImagePull", false),
-        ("Always", None, with_image(trouble("ErrImagePull", 2)), false, "Pending", "waiting", "ImagePullBackOff", false),
-        ("Always", None, with_image(trouble("ErrImageNeverPull", 3)), false, "Pending", "waiting", "ErrImageNeverPull", false),
-        ("Always", None, with_trouble(trouble("CreateContainerConfigError", 1)), false, "Pending", "waiting", "CreateContainerConfigError", false),
+        (
+            "Always",
+            None,
+            with_image(trouble("ErrImagePull", 2)),
+            false,
+            "Pending",
+            "waiting",
+            "ImagePullBackOff",
+            false,
+        ),
+        (
+            "Always",
+            None,
+            with_image(trouble("ErrImageNeverPull", 3)),
+            false,
+            "Pending",
+            "waiting",
+            "ErrImageNeverPull",
+            false,
+        ),
+        (
+            "Always",
+            None,
+            with_trouble(trouble("CreateContainerConfigError", 1)),
+            false,
+            "Pending",
+            "waiting",
+            "CreateContainerConfigError",
+            false,
+        ),
     ];
     for (policy, state, memory, backing_off, phase, kind, reason, ready) in cases {
         let pod = pod(json!({"restartPolicy": policy, "containers": [{"name": "a", "image": "img"}]}));
@@ -152,9 +180,13 @@ fn a_status_never_goes_back_and_keeps_what_others_own() {
 
 #[test]
 fn a_refused_pod_says_why() {
-    let memory = Memory { failure: Some(Failure { reason: "OutOfcpu".into(), message: "m".into() }), ..Memory::default() };
+    let memory =
+        Memory { failure: Some(Failure { reason: "OutOfcpu".into(), message: "m".into() }), ..Memory::default() };
     let status = report(&pod(json!({"containers": [{"name": "a"}]})), &Observed::default(), &memory, &[]);
-    assert_eq!((&status["phase"], &status["reason"], &status["message"]), (&json!("Failed"), &json!("OutOfcpu"), &json!("m")));
+    assert_eq!(
+        (&status["phase"], &status["reason"], &status["message"]),
+        (&json!("Failed"), &json!("OutOfcpu"), &json!("m"))
+    );
 }
 
 #[test]

@@ -368,7 +368,8 @@ impl<'a> Planner<'a> {
         let known = self.input.memory.container(&container.name);
         let asked = known.and_then(|it| it.stopping.get(&container.id)).copied();
         let stopping = asked.is_some_and(|grace| {
-            let key = Action::Stop { container: String::new(), id: container.id.clone(), grace_seconds: grace, why }.key();
+            let key =
+                Action::Stop { container: String::new(), id: container.id.clone(), grace_seconds: grace, why }.key();
             grace <= grace_seconds && self.input.memory.busy.contains(&key)
         });
         if !stopping {

@@ -191,10 +191,7 @@ fn probes_deadlines_failures_and_troubles() {
     assert_eq!(plan.fail.as_ref().unwrap().reason, "DeadlineExceeded");
     assert_eq!(short(&plan), ["stop:a0:30"]);
 
-    let refused = Memory {
-        failure: Some(Failure { reason: "OutOfcpu".into(), message: String::new() }),
-        ..admitted()
-    };
+    let refused = Memory { failure: Some(Failure { reason: "OutOfcpu".into(), message: String::new() }), ..admitted() };
     assert!(short(&decide(Some(&one()), false, &Observed::default(), &refused, 1)).is_empty());
 
     let trouble = Trouble { reason: "r".into(), message: "m".into(), attempts: 1, retry_at: at(70) };

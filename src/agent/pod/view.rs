@@ -111,7 +111,8 @@ pub(crate) fn known_status<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container
 pub(crate) fn qos_class(pod: &Pod) -> &'static str {
     let containers: Vec<&Container> = init_containers(pod).iter().chain(&spec(pod).containers).collect();
     let zero = objects::quantity::Quantity::ZERO;
-    let parsed = |list: Option<&BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>, name: &str| {
+    let parsed = |list: Option<&BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>,
+                  name: &str| {
         list.and_then(|list| list.get(name)).and_then(|it| it.0.parse().ok()).filter(|it| *it != zero)
     };
     let (mut guaranteed, mut any) = (true, false);
@@ -141,7 +142,8 @@ pub(crate) fn same_intent(one: &Pod, other: &Pod) -> bool {
         && one.metadata.annotations == other.metadata.annotations
         && one.metadata.deletion_timestamp == other.metadata.deletion_timestamp
         && one.metadata.deletion_grace_period_seconds == other.metadata.deletion_grace_period_seconds
-        && phase(one) == phase(other)
+        // Once it is deleted its phase changes nothing any more.
+        && (is_deleted(one) || phase(one) == phase(other))
 }
 
 #[cfg(test)]
@@ -155,8 +157,14 @@ mod tests {
             (json!([{"name": "a"}]), "BestEffort"),
             (json!([{"name": "a", "resources": {"requests": {"cpu": "1"}}}]), "Burstable"),
             (json!([{"name": "a", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}]), "Guaranteed"),
-            (json!([{"name": "a", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}}]), "Burstable"),
-            (json!([{"name": "a", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}, {"name": "b"}]), "Burstable"),
+            (
+                json!([{"name": "a", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "500m"}}}]),
+                "Burstable",
+            ),
+            (
+                json!([{"name": "a", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}, {"name": "b"}]),
+                "Burstable",
+            ),
             (json!([{"name": "a", "resources": {"requests": {"cpu": "0"}}}]), "BestEffort"),
         ];
         for (containers, class) in cases {

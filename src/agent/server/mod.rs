@@ -88,7 +88,8 @@ fn router(served: Served) -> Router {
 async fn pods(State(served): State<Served>) -> Response {
     let items: Vec<serde_json::Value> =
         served.context.pods().iter().filter_map(|pod| serde_json::to_value(pod.as_ref()).ok()).collect();
-    axum::Json(serde_json::json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items})).into_response()
+    axum::Json(serde_json::json!({"apiVersion": "v1", "kind": "PodList", "metadata": {}, "items": items}))
+        .into_response()
 }
 
 /// A refusal as the API says it.

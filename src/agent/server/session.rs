@@ -6,7 +6,7 @@ use super::{Served, Target, find, of_runtime, refuse};
 use crate::limits::{FRAME_BYTES_MAX, SESSION_IDLE_MAX, SESSION_PING};
 use crate::pod::view;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use bytes::Bytes;
@@ -105,7 +105,9 @@ where
     let v5 = match upgrade.selected_protocol().and_then(|it| it.to_str().ok()) {
         Some(protocol) => protocol == PROTOCOLS[0],
         None => {
-            return refuse(&Status::bad_request(format!("unable to upgrade: the subprotocol must be one of {PROTOCOLS:?}")));
+            return refuse(&Status::bad_request(format!(
+                "unable to upgrade: the subprotocol must be one of {PROTOCOLS:?}"
+            )));
         }
     };
     if !(wishes.stdin || wishes.stdout || wishes.stderr) {
@@ -197,7 +199,9 @@ async fn converse(socket: WebSocket, session: Session, wishes: Wishes, v5: bool)
     if let Some(code) = ended
         && send(&mut sink, channels::ending(code)).await.is_ok()
     {
-        let _ = tokio::time::timeout(SESSION_PING, sink.close()).await;
+        // A close without a code reads as an error in client-go.
+        let normal = CloseFrame { code: close_code::NORMAL, reason: "".into() };
+        let _ = tokio::time::timeout(SESSION_PING, sink.send(Message::Close(Some(normal)))).await;
     }
     if let Some(writing) = writing {
         writing.abort();

@@ -62,7 +62,10 @@ pub(crate) fn needs_of(container: &Container) -> BTreeSet<Need> {
 
 /// Whether a volume's files follow later changes of what they are made from.
 pub(crate) fn is_refreshed(volume: &Volume) -> bool {
-    volume.config_map.is_some() || volume.secret.is_some() || volume.downward_api.is_some() || volume.projected.is_some()
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.downward_api.is_some()
+        || volume.projected.is_some()
 }
 
 /// The files of a volume; `None` for one that is no configuration.

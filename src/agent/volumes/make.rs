@@ -91,7 +91,11 @@ fn host_path(source: &HostPathVolumeSource) -> io::Result<()> {
     let wanted = source.type_.as_deref().unwrap_or_default();
     let kind = fs::metadata(path).map(|found| found.file_type());
     let fits = |fits: bool| {
-        if fits { Ok(()) } else { Err(io::Error::other(format!("hostPath type check failed: {} is not a {wanted}", source.path))) }
+        if fits {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("hostPath type check failed: {} is not a {wanted}", source.path)))
+        }
     };
     match (wanted, kind) {
         ("", Ok(_)) => Ok(()),
@@ -154,7 +158,8 @@ fn root_of(disk: &Disk, pod: &Pod, volume: &Volume) -> PathBuf {
     let in_memory = volume.empty_dir.as_ref().is_some_and(|source| source.medium.as_deref() == Some("Memory"));
     let base = if holds_secrets || in_memory { disk.memory_volumes_dir(uid) } else { disk.volumes_dir(uid) };
     // Names of volumes are DNS labels; anything else must not lead elsewhere.
-    let name: String = volume.name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    let name: String =
+        volume.name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
     base.join(name)
 }
 

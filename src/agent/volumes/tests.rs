@@ -100,8 +100,10 @@ fn payloads_follow_items_modes_and_optional() {
         match (payload(&pod, volume_view, &place(), &content), expected) {
             (Ok(files), Ok(expected)) => {
                 let files = files.unwrap();
-                let got: Vec<String> =
-                    files.iter().map(|(path, file)| format!("{path}={}", String::from_utf8_lossy(&file.bytes))).collect();
+                let got: Vec<String> = files
+                    .iter()
+                    .map(|(path, file)| format!("{path}={}", String::from_utf8_lossy(&file.bytes)))
+                    .collect();
                 assert_eq!(got, expected, "{volume}");
             }
             (Err(fault), Err(expected)) => assert!(fault.0.contains(expected), "{volume}: {fault}"),
@@ -153,10 +155,18 @@ fn host_paths_are_what_they_say() {
     fs::write(dir.path().join("file"), "x").unwrap();
     let at = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     for (path, kind, works) in [
-        (at("file"), "File", true), (at("file"), "Directory", false), (at("file"), "Socket", false),
-        (at("absent"), "Directory", false), (at("absent"), "File", false), (at("made"), "DirectoryOrCreate", true),
-        (at("made"), "Directory", true), (at("made-file"), "FileOrCreate", true), (at("made-file"), "File", true),
-        (at("any"), "", true), ("relative".to_owned(), "", false), (at("file"), "Nonsense", false),
+        (at("file"), "File", true),
+        (at("file"), "Directory", false),
+        (at("file"), "Socket", false),
+        (at("absent"), "Directory", false),
+        (at("absent"), "File", false),
+        (at("made"), "DirectoryOrCreate", true),
+        (at("made"), "Directory", true),
+        (at("made-file"), "FileOrCreate", true),
+        (at("made-file"), "File", true),
+        (at("any"), "", true),
+        ("relative".to_owned(), "", false),
+        (at("file"), "Nonsense", false),
     ] {
         let pod = pod_with(json!({"hostPath": {"path": path, "type": kind}}), json!({}));
         assert_eq!(make(&disk, &pod, &place(), &Bundle::default(), "1").is_ok(), works, "{path} {kind}");
@@ -168,8 +178,18 @@ fn host_paths_are_what_they_say() {
 #[test]
 fn names_that_leave_are_recognized() {
     for (path, inside) in [
-        ("a", true), ("a/b", true), ("a..b", true), ("", false), ("/a", false), ("..", false), ("../a", false),
-        ("a/..", false), ("a//b", false), ("./a", false), ("..data", false), ("a\0b", false),
+        ("a", true),
+        ("a/b", true),
+        ("a..b", true),
+        ("", false),
+        ("/a", false),
+        ("..", false),
+        ("../a", false),
+        ("a/..", false),
+        ("a//b", false),
+        ("./a", false),
+        ("..data", false),
+        ("a\0b", false),
     ] {
         assert_eq!(is_inside(path), inside, "{path:?}");
     }
