@@ -46,8 +46,7 @@ impl Place {
             let name = pod["metadata"]["name"].as_str().unwrap_or("");
             return Err(Status::bad_request(format!("pod {name} does not have a host assigned")));
         }
-        let stored =
-            state.get(&Key::new("nodes", "", node)).ok_or_else(|| Status::not_found("", "nodes", node))?;
+        let stored = state.get(&Key::new("nodes", "", node)).ok_or_else(|| Status::not_found("", "nodes", node))?;
         let status = reply::damaged(stored.to_value())?["status"].take();
         let address = status["addresses"]
             .as_array()
@@ -55,7 +54,8 @@ impl Place {
             .flatten()
             .find(|address| address["type"] == "InternalIP")
             .and_then(|address| address["address"].as_str()?.parse::<IpAddr>().ok());
-        let port = status["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().and_then(|port| u16::try_from(port).ok());
+        let port =
+            status["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().and_then(|port| u16::try_from(port).ok());
         match (address, port) {
             (Some(address), Some(port)) if port > 0 => {
                 Ok(Self { node: node.to_owned(), address: SocketAddr::new(address, port) })
@@ -86,8 +86,10 @@ pub fn container(pod: &Value, given: Option<&str>) -> Result<String, Status> {
         }
         (None, [only]) if inits.is_empty() && ephemeral.is_empty() => Ok((*only).to_owned()),
         _ => {
-            let mut message =
-                format!("a container name must be specified for pod {pod_name}, choose one of: [{}]", containers.join(" "));
+            let mut message = format!(
+                "a container name must be specified for pod {pod_name}, choose one of: [{}]",
+                containers.join(" ")
+            );
             if !inits.is_empty() {
                 message.push_str(&format!(" or one of the init containers: [{}]", inits.join(" ")));
             }
@@ -143,7 +145,8 @@ pub async fn send(
 /// What an agent said instead: its own Status, or its text in one of ours.
 pub async fn refusal(response: Response<Incoming>) -> Status {
     let code = response.status().as_u16();
-    let read = within(HEAD_DEADLINE, "the agent's refusal", Limited::new(response.into_body(), REFUSAL_BYTES_MAX).collect());
+    let read =
+        within(HEAD_DEADLINE, "the agent's refusal", Limited::new(response.into_body(), REFUSAL_BYTES_MAX).collect());
     let bytes = match read.await {
         Ok(Ok(collected)) => collected.to_bytes(),
         _ => Bytes::new(),
@@ -175,7 +178,11 @@ mod tests {
         assert_eq!(container(&one, None).unwrap(), "a");
         assert_eq!(container(&two, Some("i")).unwrap(), "i");
         let rows = [
-            (&two, None, "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]"),
+            (
+                &two,
+                None,
+                "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]",
+            ),
             (&one, Some("x"), "container x is not valid for pod p"),
         ];
         for (pod, given, message) in rows {

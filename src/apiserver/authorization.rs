@@ -118,8 +118,7 @@ pub fn forbidden(caller: &Caller, wanted: &Attributes<'_>, why: &str) -> Status 
     // A subresource belongs into the name of the resource, which `forbidden` builds from the plural.
     if !wanted.subresource.is_empty() {
         let resource = Resource::new(wanted.group, wanted.resource);
-        status.message =
-            status.message.replacen(resource.as_str(), &Resource::new(wanted.group, &full).to_string(), 1);
+        status.message = status.message.replacen(resource.as_str(), &Resource::new(wanted.group, &full).to_string(), 1);
     }
     status
 }
@@ -193,6 +192,9 @@ mod tests {
             "pods is forbidden: User \"u\" cannot list resource \"pods\" in API group \"\" in the namespace \"n\""
         );
         let log = forbidden(&user, &attributes("get", "pods/log", "n", "p"), "");
-        assert!(log.message.starts_with("pods/log \"p\" is forbidden: User \"u\" cannot get resource \"pods/log\""), "{log}");
+        assert!(
+            log.message.starts_with("pods/log \"p\" is forbidden: User \"u\" cannot get resource \"pods/log\""),
+            "{log}"
+        );
     }
 }

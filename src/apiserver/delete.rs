@@ -37,9 +37,7 @@ pub enum Deleted {
 pub async fn delete(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response, Status> {
     let options = options(call, bytes)?;
     match remove(call, target, &options).await? {
-        Deleted::Gone(stored) => {
-            Ok(reply::success(200, target.kind, &stored.key.name, &stored.face().uid))
-        }
+        Deleted::Gone(stored) => Ok(reply::success(200, target.kind, &stored.key.name, &stored.face().uid)),
         Deleted::Leaving(stored) => reply::object(call, target.kind, 200, &stored),
     }
 }
@@ -77,12 +75,7 @@ pub async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> Result<Re
 }
 
 /// Deletes the incarnation that was selected; one that is gone or replaced meanwhile is no error.
-async fn remove_selected(
-    call: &Call,
-    target: &Target,
-    options: &DeleteOptions,
-    stored: &Stored,
-) -> Result<(), Status> {
+async fn remove_selected(call: &Call, target: &Target, options: &DeleteOptions, stored: &Stored) -> Result<(), Status> {
     let (name, namespace) = (stored.key.name.to_string(), stored.key.namespace.to_string());
     let one = Target { name: Some(name), namespace, ..target.clone() };
     let mut options = options.clone();

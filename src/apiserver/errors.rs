@@ -69,8 +69,11 @@ pub fn too_old(asked: u64, compacted: u64) -> Status {
 
 /// 504: this master has not got there yet.
 pub fn too_large(asked: u64, have: u64) -> Status {
-    let mut status = Status::timeout(format!("Timeout: Too large resource version: {asked}, current: {have}"))
-        .because("ResourceVersionTooLarge", "Too large resource version", "");
+    let mut status = Status::timeout(format!("Timeout: Too large resource version: {asked}, current: {have}")).because(
+        "ResourceVersionTooLarge",
+        "Too large resource version",
+        "",
+    );
     status.details.retry_after_seconds = 1;
     status
 }

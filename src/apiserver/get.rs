@@ -3,9 +3,9 @@
 use objects::Status;
 
 use crate::reply::{self, Response};
+use crate::revision;
 use crate::route::Target;
 use crate::router::Call;
-use crate::revision;
 
 /// Answers with the object, its bytes as they are stored.
 ///

@@ -43,7 +43,7 @@ mod write;
 mod yaml;
 
 #[cfg(test)]
-mod tests;
+mod scenarios;
 
 pub use cluster::{Cluster, Readiness};
 pub use error::Error;

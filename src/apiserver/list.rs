@@ -52,7 +52,8 @@ impl Selection {
         let target = &self.target;
         let mut first = Key::new(target.kind.resource(), &target.namespace, "");
         // A single name in a single namespace needs no walk.
-        let single = self.fields.exact("metadata.name").filter(|_| !target.kind.namespaced || !target.namespace.is_empty());
+        let single =
+            self.fields.exact("metadata.name").filter(|_| !target.kind.namespaced || !target.namespace.is_empty());
         if let Some(name) = single {
             first.name = name.into();
         }
@@ -164,8 +165,11 @@ impl Page {
         let metadata = metadata(self.state.revision(), next.map(|stored| &stored.key), remaining);
         match form {
             Form::Object => {
-                let head =
-                    format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata}", kind.kind, kind.api_version());
+                let head = format!(
+                    "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata}",
+                    kind.kind,
+                    kind.api_version()
+                );
                 let mut out = BytesMut::with_capacity(
                     head.len() + 16 + page.iter().map(|stored| stored.object.bytes().len() + 48).sum::<usize>(),
                 );

@@ -20,8 +20,12 @@ pub enum Form {
 /// # Errors
 /// 406 when it accepts nothing that can be made.
 pub fn form(headers: &HeaderMap) -> Result<Form, Status> {
-    let offers: Vec<&str> =
-        headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).collect();
+    let offers: Vec<&str> = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .collect();
     if offers.iter().all(|offer| offer.trim().is_empty()) {
         return Ok(Form::Object);
     }
@@ -93,7 +97,10 @@ mod tests {
             ("application/vnd.kubernetes.protobuf", None),
             ("text/html", None),
             ("application/json;q=0", None),
-            ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1;q=0.5,application/json;q=0.9", Some(Form::Object)),
+            (
+                "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1;q=0.5,application/json;q=0.9",
+                Some(Form::Object),
+            ),
             ("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1", Some(Form::Metadata("v1"))),
         ];
         for (accept, wanted) in rows {

@@ -42,9 +42,11 @@ fn anywhere(spec: &Value, references: &[&str], projected: &str, name: &str) -> b
     });
     in_environment
         || list(&spec["volumes"]).any(|volume| {
-            let in_source = volume.as_object().into_iter().flatten().any(|(_, source)| {
-                references.iter().any(|key| source[*key]["name"] == name)
-            });
+            let in_source = volume
+                .as_object()
+                .into_iter()
+                .flatten()
+                .any(|(_, source)| references.iter().any(|key| source[*key]["name"] == name));
             in_source
                 || references.iter().any(|key| volume[*key]["name"] == name)
                 || list(&volume["projected"]["sources"]).any(|source| source[projected]["name"] == name)

@@ -39,7 +39,11 @@ pub fn health(api: &Api, which: Health, verbose: bool) -> Response {
                 reasons.push("this API server is stopping".into());
             }
             if readiness.ready && reasons.is_empty() {
-                return reply::of(200, text, if verbose { "[+]ping ok\n[+]cluster ok\nreadyz check passed\n" } else { "ok" });
+                return reply::of(
+                    200,
+                    text,
+                    if verbose { "[+]ping ok\n[+]cluster ok\nreadyz check passed\n" } else { "ok" },
+                );
             }
             let lines: String = reasons.iter().map(|reason| format!("[-]cluster failed: {reason}\n")).collect();
             reply::of(503, text, format!("[+]ping ok\n{lines}readyz check failed\n"))

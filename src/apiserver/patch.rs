@@ -35,7 +35,8 @@ impl Patch {
     pub fn read(call: &Call, bytes: &[u8]) -> Result<(Self, Vec<Warning>), Status> {
         let force = call.query.flag("force")?;
         let parsed = || {
-            canonical::parse(bytes).map_err(|reason| Status::bad_request(format!("the patch does not decode: {reason}")))
+            canonical::parse(bytes)
+                .map_err(|reason| Status::bad_request(format!("the patch does not decode: {reason}")))
         };
         let media = body::media_type(&call.headers);
         if media != "application/apply-patch+yaml" && force.is_some() {
@@ -112,8 +113,7 @@ pub async fn patch(call: &Call, target: &Target, bytes: &[u8]) -> Result<Respons
         }
         let (changed, warnings) = decoded(kind, &options, &patch, changed, &odd, bytes)?;
         write::forget_revision(&mut old_value);
-        let replacement =
-            Replacement { old: &old, old_value: &old_value, new: changed, subresource, track: !applies };
+        let replacement = Replacement { old: &old, old_value: &old_value, new: changed, subresource, track: !applies };
         match write::replace(call, target, &options, replacement).await? {
             Written::Done(stored) => {
                 return Ok(reply::warn(reply::object(call, kind, 200, &stored)?, &warnings));

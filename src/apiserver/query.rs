@@ -141,7 +141,9 @@ mod tests {
 
     #[test]
     fn durations_are_gos() {
-        for (text, millis) in [("30s", 30_000), ("1m30s", 90_000), ("500ms", 500), ("7", 7_000), ("0", 0), ("1.5h", 5_400_000)] {
+        for (text, millis) in
+            [("30s", 30_000), ("1m30s", 90_000), ("500ms", 500), ("7", 7_000), ("0", 0), ("1.5h", 5_400_000)]
+        {
             assert_eq!(duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
         for text in ["x", "-1s", "1", "1d", "s", "1s2", "1e400s"] {

@@ -26,8 +26,7 @@ pub async fn answer(call: &Call, group: &str, plural: &str, bytes: &[u8]) -> Res
     };
     write::dry_run(&call.query, "CreateOptions")?;
     let api_version = format!("{group}/v1");
-    let asked =
-        body::of_kind(&call.headers, bytes, &format!("k8s.io.api.{package}.v1.{kind}"), &api_version, kind)?;
+    let asked = body::of_kind(&call.headers, bytes, &format!("k8s.io.api.{package}.v1.{kind}"), &api_version, kind)?;
     let spec = &asked["spec"];
     let status = match kind {
         "SelfSubjectReview" => json!({"userInfo": user_info(&call.caller)}),
@@ -115,8 +114,7 @@ async fn access(call: &Call, caller: &Caller, kind: &str, spec: &Value) -> Resul
         match (authorization::decide(caller, &wanted), caller.node()) {
             (Decision::IfRelated, Some(node)) => {
                 let key = Key::new(Resource::new(&group, &plural), &namespace, &name);
-                let state =
-                    call.api.store.fresh(call.deadline).await.map_err(|error| errors::status(error, &key))?;
+                let state = call.api.store.fresh(call.patience()).await.map_err(|error| errors::status(error, &key))?;
                 if node_access::related(&state, node, &key) {
                     Decision::Allow
                 } else {

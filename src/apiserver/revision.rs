@@ -69,12 +69,14 @@ pub fn of_list(query: &Query) -> Result<Wanted, Status> {
             forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
         }
         Some(wanted @ ("Exact" | "NotOlderThan")) => match (wanted, revision) {
-            (_, None) => {
-                forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
-            }
-            ("Exact", Some(0)) => {
-                forbidden("resourceVersionMatch", "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"")
-            }
+            (_, None) => forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            ),
+            ("Exact", Some(0)) => forbidden(
+                "resourceVersionMatch",
+                "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
+            ),
             ("Exact", Some(revision)) => Ok(Wanted::Exact(revision)),
             (_, Some(0)) => Ok(Wanted::Any),
             (_, Some(revision)) => Ok(Wanted::NotOlderThan(revision)),
@@ -98,16 +100,16 @@ pub async fn state(call: &Call, wanted: Wanted, resource: &Resource) -> Result<S
     let soon = call.deadline.min(Instant::now() + call.api.options.future_wait);
     let outcome = match wanted {
         Wanted::Any => Ok(store.current()),
-        Wanted::Fresh => store.fresh(call.deadline).await,
+        Wanted::Fresh => store.fresh(call.patience()).await,
         Wanted::NotOlderThan(revision) | Wanted::Exact(revision) => {
             store.not_older_than(Revision(revision), soon).await
         }
     };
     let state = outcome.map_err(|error| errors::read(error, resource))?;
     match wanted {
-        Wanted::Exact(revision) => state.at(resource, Revision(revision)).ok_or_else(|| {
-            Status::expired("The resourceVersion for the provided list is too old.")
-        }),
+        Wanted::Exact(revision) => state
+            .at(resource, Revision(revision))
+            .ok_or_else(|| Status::expired("The resourceVersion for the provided list is too old.")),
         _ => Ok(state),
     }
 }

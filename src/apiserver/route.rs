@@ -156,10 +156,27 @@ mod tests {
     #[test]
     fn what_is_not_canonical_names_nothing() {
         for path in [
-            "", "/", "api/v1", "/api/v1/pods/", "/api/v1//pods", "/api/v1/namespaces/a/../b/pods", "/api/v1/namespaces/%2e%2e/pods",
-            "/api/v1/namespaces/a%2fb/pods", "/api/v1/namespaces/a%2Fb", "/api/v1/namespaces/a%5cb", "/api/v1/namespaces/a%00",
-            "/api/v1/namespaces/a/pods/b/log/c", "/api/v1/pods/a", "/api/v1/namespaces/a/nodes", "/api/v1/namespaces/a/nodes/n",
-            "/apis/apps/v2/deployments", "/api/v2/pods", "/barque/v1/other", "/openapi", "/livez/", "/api/v1/namespaces/a//pods",
+            "",
+            "/",
+            "api/v1",
+            "/api/v1/pods/",
+            "/api/v1//pods",
+            "/api/v1/namespaces/a/../b/pods",
+            "/api/v1/namespaces/%2e%2e/pods",
+            "/api/v1/namespaces/a%2fb/pods",
+            "/api/v1/namespaces/a%2Fb",
+            "/api/v1/namespaces/a%5cb",
+            "/api/v1/namespaces/a%00",
+            "/api/v1/namespaces/a/pods/b/log/c",
+            "/api/v1/pods/a",
+            "/api/v1/namespaces/a/nodes",
+            "/api/v1/namespaces/a/nodes/n",
+            "/apis/apps/v2/deployments",
+            "/api/v2/pods",
+            "/barque/v1/other",
+            "/openapi",
+            "/livez/",
+            "/api/v1/namespaces/a//pods",
             "/apis/authorization.k8s.io/v2/subjectaccessreviews",
         ] {
             assert_eq!(parse(path).map_err(|status| status.code), Err(404), "{path}");
@@ -184,10 +201,13 @@ mod tests {
         ];
         for (path, plural, namespace, name, subresource) in rows {
             let Ok(Route::Resource(target)) = parse(path) else { panic!("{path}") };
-            let found = (&*target.kind.plural, &*target.namespace, target.name.as_deref(), target.subresource.as_deref());
+            let found =
+                (&*target.kind.plural, &*target.namespace, target.name.as_deref(), target.subresource.as_deref());
             assert_eq!(found, (plural, namespace, name, subresource), "{path}");
         }
-        for path in ["/api", "/api/", "/apis", "/apis/apps", "/apis/apps/", "/apis/apps/v1", "/api/v1/", "/openapi/v3/api/v1"] {
+        for path in
+            ["/api", "/api/", "/apis", "/apis/apps", "/apis/apps/", "/apis/apps/v1", "/api/v1/", "/openapi/v3/api/v1"]
+        {
             assert_eq!(parse(path), Ok(Route::Document), "{path}");
         }
     }

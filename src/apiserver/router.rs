@@ -20,7 +20,9 @@ use crate::query::Query;
 use crate::reply::{self, Response};
 use crate::route::{self, Own, Route, Target};
 use crate::subresource::{self, Subresource};
-use crate::{create, delete, discovery, errors, get, list, metrics, node_access, openapi, own, patch, reviews, update, watch};
+use crate::{
+    create, delete, discovery, errors, get, list, metrics, node_access, openapi, own, patch, reviews, update, watch,
+};
 
 /// What a handler gets beyond its deadline, so that the store's own, clearer answer comes first.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -41,6 +43,13 @@ pub struct Call {
     pub form: Form,
     /// When the answer has to be there.
     pub deadline: Instant,
+}
+
+impl Call {
+    /// How long to wait for the store: a master cut off from the leader says so while its client has time to ask another.
+    pub fn patience(&self) -> Instant {
+        self.deadline.min(Instant::now() + store::DEADLINE)
+    }
 }
 
 /// What a request wants to do, in the words of authorization.
@@ -278,7 +287,7 @@ async fn authorize(call: &Call, wanted: &Attributes<'_>, target: Option<&Target>
         (Decision::Deny(why), ..) => why,
         (Decision::IfRelated, Some(node), Some(target)) => {
             let key = target.key();
-            let state = call.api.store.fresh(call.deadline).await.map_err(|error| errors::status(error, &key))?;
+            let state = call.api.store.fresh(call.patience()).await.map_err(|error| errors::status(error, &key))?;
             if node_access::related(&state, node, &key) {
                 return Ok(());
             }

@@ -56,7 +56,7 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let api = Api::new(options, store, cluster, stopping.clone());
     let room = Arc::new(Semaphore::new(api.options.connections_max.min(Semaphore::MAX_PERMITS)));
-    let graceful = Arc::new(GracefulShutdown::new());
+    let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut failures = 0;
     while let Some(accepted) = stopping.unless(accept(&listener, &room)).await {
@@ -83,9 +83,7 @@ pub async fn serve(
     drop(listener);
     info!(connections = connections.len(), "the API drains");
     let drained = async {
-        if let Ok(graceful) = Arc::try_unwrap(graceful) {
-            graceful.shutdown().await;
-        }
+        graceful.shutdown().await;
         while connections.join_next().await.is_some() {}
     };
     if tokio::time::timeout(api.options.drain, drained).await.is_err() {

@@ -99,13 +99,10 @@ fn start(query: &Query, bookmarks: bool) -> Result<Start, Status> {
             "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
         ),
         // Upstream's watch without a version starts with what is there.
-        (None, None) => {
-            Ok(Start { wanted, initial: !matches!(wanted, Wanted::NotOlderThan(_)), end_bookmark: false })
+        (None, None) => Ok(Start { wanted, initial: !matches!(wanted, Wanted::NotOlderThan(_)), end_bookmark: false }),
+        (Some(_), None) => {
+            forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
         }
-        (Some(_), None) => forbidden(
-            "resourceVersionMatch",
-            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-        ),
         (Some(_), Some(other)) if other != "NotOlderThan" => {
             Err(revision::unsupported_match(other, "\"NotOlderThan\""))
         }
@@ -306,7 +303,10 @@ mod tests {
             ("resourceVersion=0", at(Wanted::Any, true, false)),
             ("resourceVersion=5", at(Wanted::NotOlderThan(5), false, false)),
             ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan", at(Wanted::Fresh, true, true)),
-            ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=5", at(Wanted::NotOlderThan(5), true, true)),
+            (
+                "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=5",
+                at(Wanted::NotOlderThan(5), true, true),
+            ),
             ("sendInitialEvents=false&resourceVersionMatch=NotOlderThan", at(Wanted::Fresh, false, false)),
             ("sendInitialEvents=true", Err(422)),
             ("sendInitialEvents=true&resourceVersionMatch=Exact", Err(422)),

@@ -72,7 +72,9 @@ impl WriteOptions {
         let agent = call.headers.get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("");
         let manager = match given {
             Some(manager) => manager.to_owned(),
-            None => Some(managed::manager_from_user_agent(agent)).filter(|name| !name.is_empty()).unwrap_or("unknown".into()),
+            None => Some(managed::manager_from_user_agent(agent))
+                .filter(|name| !name.is_empty())
+                .unwrap_or("unknown".into()),
         };
         Ok(Self { dry_run: dry_run(&call.query, name)?, manager, manager_named: given.is_some(), validation })
     }
@@ -229,11 +231,11 @@ pub async fn commit(
     dry_run: bool,
 ) -> Result<Option<Revision>, Error> {
     if dry_run {
-        let state = call.api.store.fresh(call.deadline).await?;
+        let state = call.api.store.fresh(call.patience()).await?;
         preconditions.iter().try_for_each(|precondition| holds(&state, precondition))?;
         return Ok(None);
     }
-    let done = call.api.store.transact(origin(call), preconditions, changes, call.deadline).await?;
+    let done = call.api.store.transact(origin(call), preconditions, changes, call.patience()).await?;
     Ok(Some(done.revision()))
 }
 
@@ -273,7 +275,7 @@ fn holds(state: &State, precondition: &Precondition) -> Result<(), Refusal> {
 /// 404 when there is none, 503 without a quorum.
 pub async fn read(call: &Call, target: &Target) -> Result<(Arc<Stored>, Value), Status> {
     let key = target.key();
-    let state = call.api.store.fresh(call.deadline).await.map_err(|error| errors::status(error, &key))?;
+    let state = call.api.store.fresh(call.patience()).await.map_err(|error| errors::status(error, &key))?;
     let stored = Arc::clone(state.get(&key).ok_or_else(|| target.not_found())?);
     let value = reply::damaged(stored.to_value())?;
     Ok((stored, value))

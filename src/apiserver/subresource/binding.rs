@@ -3,11 +3,11 @@
 use objects::{Status, canonical, lifecycle};
 use serde_json::{Value, json};
 
+use crate::body;
 use crate::reply::{self, Response};
 use crate::route::Target;
 use crate::router::Call;
 use crate::write::{self, ATTEMPTS_MAX, WriteOptions, Written};
-use crate::body;
 
 /// Answers a Binding.
 ///
@@ -21,7 +21,8 @@ pub async fn bind(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response
     if !given.is_empty() && given != name {
         return Err(Status::bad_request("name in URL does not match name in Binding object"));
     }
-    let (kind, node) = (binding["target"]["kind"].as_str().unwrap_or(""), binding["target"]["name"].as_str().unwrap_or(""));
+    let (kind, node) =
+        (binding["target"]["kind"].as_str().unwrap_or(""), binding["target"]["name"].as_str().unwrap_or(""));
     if node.is_empty() || !matches!(kind, "" | "Node") {
         let cause = if node.is_empty() {
             objects::validation::required("target.name", "")
@@ -35,7 +36,10 @@ pub async fn bind(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response
         let (old, mut old_value) = write::read(call, target).await?;
         let uid = binding["metadata"]["uid"].as_str().unwrap_or("");
         if !uid.is_empty() && *uid != *old.face().uid {
-            return conflict(format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.face().uid));
+            return conflict(format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                old.face().uid
+            ));
         }
         if old.face().deleting {
             return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));

@@ -92,8 +92,7 @@ pub async fn exec(
         let _held = (permit, counted);
         let joined = async {
             let (client, agent) = tokio::try_join!(upgrade, agent)?;
-            let copied =
-                tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(agent)).await;
+            let copied = tokio::io::copy_bidirectional(&mut TokioIo::new(client), &mut TokioIo::new(agent)).await;
             // Either side may end a stream whenever it likes.
             debug!(outcome = ?copied, "a stream has ended");
             Ok::<(), hyper::Error>(())

@@ -91,9 +91,9 @@ fn started(pod: &Value, container: &str, previous: bool) -> Result<(), Status> {
     };
     match status {
         None => waits("ContainerCreating"),
-        Some(status) if previous && status["lastState"]["terminated"].is_null() => {
-            Err(Status::bad_request(format!("previous terminated container \"{container}\" in pod \"{name}\" not found")))
-        }
+        Some(status) if previous && status["lastState"]["terminated"].is_null() => Err(Status::bad_request(format!(
+            "previous terminated container \"{container}\" in pod \"{name}\" not found"
+        ))),
         Some(status) if status["state"]["waiting"].is_object() && status["lastState"]["terminated"].is_null() => {
             waits(status["state"]["waiting"]["reason"].as_str().unwrap_or("ContainerCreating"))
         }

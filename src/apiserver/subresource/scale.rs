@@ -70,7 +70,9 @@ impl Change {
             Self::Patch(Patch::Json(bytes)) => patch::json(before, bytes)?,
             // A Scale has no lists: both merges are the same.
             Self::Patch(Patch::Merge(value) | Patch::Strategic(value)) => patch::merge(before, value)?,
-            Self::Patch(Patch::Apply(..)) => return Err(body::unsupported("application/merge-patch+json, application/json-patch+json")),
+            Self::Patch(Patch::Apply(..)) => {
+                return Err(body::unsupported("application/merge-patch+json, application/json-patch+json"));
+            }
         };
         canonical::check_message(MESSAGE, &after)?;
         Ok(after)
@@ -92,18 +94,15 @@ fn check(kind: &Kind, old: &Stored, scale: &Value) -> Result<i64, Status> {
     }
     let replicas = scale["spec"]["replicas"].as_i64().unwrap_or(0);
     if replicas < 0 {
-        let why = objects::validation::invalid(
-            "spec.replicas",
-            &json!(replicas),
-            "must be greater than or equal to 0",
-        );
+        let why = objects::validation::invalid("spec.replicas", &json!(replicas), "must be greater than or equal to 0");
         return Err(Status::invalid("autoscaling", "Scale", name, vec![why]));
     }
     Ok(replicas)
 }
 
 fn scale_of(stored: &Stored, object: &Value) -> Result<Value, Status> {
-    let mut metadata = json!({"name": &*stored.key.name, "namespace": &*stored.key.namespace, "uid": &*stored.face().uid});
+    let mut metadata =
+        json!({"name": &*stored.key.name, "namespace": &*stored.key.namespace, "uid": &*stored.face().uid});
     metadata["resourceVersion"] = json!(stored.revision.to_string());
     metadata["creationTimestamp"] = object["metadata"]["creationTimestamp"].clone();
     let selector = Labels::from_value(&object["spec"]["selector"])?.to_text();

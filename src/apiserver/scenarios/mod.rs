@@ -1,0 +1,293 @@
+//! Requests against a whole API server over a store that applies at once, without a network where none is needed.
+
+mod access;
+mod reads;
+mod refusals;
+mod watching;
+mod wire;
+mod writes;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base::Stopping;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderMap, Request};
+use http_body_util::{BodyExt, Full};
+use identity::Caller;
+use objects::Status;
+use rustls::ClientConfig;
+use serde_json::{Value, json};
+use state::{Command, Committed, State, Transaction};
+use store::proposer::Boxed;
+use store::{Beat, Error, Liveness, Proposer, Replica, Store};
+use tokio::time::Instant;
+
+use crate::api::Api;
+use crate::cluster::{Cluster, Readiness};
+use crate::options::Options;
+use crate::reply::{Body, Response};
+use crate::router;
+
+/// A writer that gets in before the next proposal.
+type Intruder = Box<dyn FnOnce(&mut State) + Send>;
+
+/// Applies each transaction to the replica directly; can be told to fail, or to let another writer in first.
+struct Direct {
+    replica: Arc<Replica>,
+    index: Mutex<u64>,
+    liveness: Liveness,
+    failure: Mutex<Option<Error>>,
+    intruder: Mutex<Option<Intruder>>,
+}
+
+impl Direct {
+    fn apply(&self, command: &Command) -> state::Applied {
+        let mut index = self.index.lock().unwrap();
+        *index += 1;
+        let mut state = self.replica.current();
+        let applied = state.apply(*index, command).unwrap();
+        self.replica.publish(state, &applied.events);
+        applied
+    }
+}
+
+impl Proposer for Direct {
+    fn propose(&self, transaction: Transaction, _: Instant) -> Boxed<'_, Result<Committed, Error>> {
+        if let Some(failure) = self.failure.lock().unwrap().clone() {
+            return Box::pin(async move { Err(failure) });
+        }
+        if let Some(intruder) = self.intruder.lock().unwrap().take() {
+            let mut state = self.replica.current();
+            intruder(&mut state);
+            self.replica.replace(state);
+        }
+        let applied = self.apply(&Command::Transact(vec![transaction]));
+        Box::pin(async move { Ok(applied.answers.into_iter().next().expect("one answer")?) })
+    }
+
+    fn read_barrier(&self, _: Instant) -> Boxed<'_, Result<(), Error>> {
+        let failure = self.failure.lock().unwrap().clone();
+        Box::pin(async move { failure.map_or(Ok(()), Err) })
+    }
+
+    fn heartbeat(&self, beat: Beat, _: Instant) -> Boxed<'_, Result<(), Error>> {
+        let failure = self.failure.lock().unwrap().clone();
+        self.liveness.beat(beat);
+        Box::pin(async move { failure.map_or(Ok(()), Err) })
+    }
+}
+
+struct TestCluster {
+    agent_tls: Arc<ClientConfig>,
+    ready: Mutex<bool>,
+}
+
+impl Cluster for TestCluster {
+    fn readiness(&self) -> Readiness {
+        let ready = *self.ready.lock().unwrap();
+        Readiness { ready, reasons: if ready { vec![] } else { vec!["no leader is known here".into()] } }
+    }
+
+    fn status(&self) -> Value {
+        json!({"leader": "m1"})
+    }
+
+    fn masters(&self) -> Vec<String> {
+        vec!["https://m1:6443".into()]
+    }
+
+    fn admit(&self, request: Value) -> BoxFuture<'_, Result<Value, Status>> {
+        Box::pin(async move {
+            if request["token"] == "good" { Ok(json!({"cluster": "c"})) } else { Err(Status::unauthorized()) }
+        })
+    }
+
+    fn agent_tls(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.agent_tls)
+    }
+
+    fn extra_metrics(&self) -> String {
+        "# TYPE raft_term gauge\nraft_term 3\n".into()
+    }
+}
+
+/// An API server, and what stands behind it.
+struct World {
+    api: Arc<Api>,
+    direct: Arc<Direct>,
+    cluster: Arc<TestCluster>,
+}
+
+/// An answer that has been read to its end.
+#[derive(Debug)]
+struct Answer {
+    code: u16,
+    headers: HeaderMap,
+    text: String,
+}
+
+impl Answer {
+    fn value(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+    }
+
+    /// The value, of an answer that must have this code.
+    fn expect(&self, code: u16) -> Value {
+        assert_eq!(self.code, code, "{}", self.text);
+        self.value()
+    }
+
+    fn warnings(&self) -> Vec<&str> {
+        self.headers.get_all("warning").iter().map(|value| value.to_str().unwrap()).collect()
+    }
+}
+
+fn plain_tls() -> Arc<ClientConfig> {
+    let builder = ClientConfig::builder_with_provider(identity::tls::provider());
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    Arc::new(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+}
+
+impl World {
+    /// With the namespaces `default`, `kube-system` and `d`.
+    async fn new() -> Self {
+        Self::with(Options::default(), Stopping::never()).await
+    }
+
+    async fn with(options: Options, stopping: Stopping) -> Self {
+        Self::build(options, stopping, plain_tls()).await
+    }
+
+    async fn build(options: Options, stopping: Stopping, agent_tls: Arc<ClientConfig>) -> Self {
+        let replica = Replica::new(State::default());
+        let direct = Arc::new(Direct {
+            replica: Arc::clone(&replica),
+            index: Mutex::new(0),
+            liveness: Liveness::default(),
+            failure: Mutex::default(),
+            intruder: Mutex::default(),
+        });
+        let store = Store::new(replica, Arc::clone(&direct) as Arc<dyn Proposer>);
+        let cluster = Arc::new(TestCluster { agent_tls, ready: Mutex::new(true) });
+        let api = Api::new(options, store, Arc::clone(&cluster) as Arc<dyn Cluster>, stopping);
+        let world = Self { api, direct, cluster };
+        for name in ["default", "kube-system", "d"] {
+            let namespace = json!({"metadata": {"name": name}});
+            world.post("/api/v1/namespaces", &namespace).await.expect(201);
+        }
+        world
+    }
+
+    /// Sends a request and gives the answer with its body still open.
+    async fn open(&self, caller: Caller, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = Full::new(Bytes::copy_from_slice(body)).map_err(|never| match never {}).boxed_unsync();
+        router::answer(Arc::clone(&self.api), caller, request.body(body).unwrap()).await
+    }
+
+    async fn send(&self, caller: Caller, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let (parts, body) = self.open(caller, method, path, headers, body).await.into_parts();
+        let bytes =
+            tokio::time::timeout(Duration::from_secs(10), body.collect()).await.expect("in time").unwrap().to_bytes();
+        Answer {
+            code: parts.status.as_u16(),
+            headers: parts.headers,
+            text: String::from_utf8_lossy(&bytes).into_owned(),
+        }
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.send(admin(), "GET", path, &[], b"").await
+    }
+
+    async fn accepting(&self, path: &str, accept: &str) -> Answer {
+        self.send(admin(), "GET", path, &[("accept", accept)], b"").await
+    }
+
+    async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.send(admin(), "POST", path, &[], body.to_string().as_bytes()).await
+    }
+
+    async fn put(&self, path: &str, body: &Value) -> Answer {
+        self.send(admin(), "PUT", path, &[], body.to_string().as_bytes()).await
+    }
+
+    async fn delete(&self, path: &str) -> Answer {
+        self.send(admin(), "DELETE", path, &[], b"").await
+    }
+
+    /// `kind` is the content type up to its plus sign: `merge-patch`, `apply-patch`.
+    async fn patch(&self, path: &str, kind: &str, body: &Value) -> Answer {
+        let suffix = if kind == "apply-patch" { "yaml" } else { "json" };
+        let media = format!("application/{kind}+{suffix}");
+        self.send(admin(), "PATCH", path, &[("content-type", &media)], body.to_string().as_bytes()).await
+    }
+
+    fn fail(&self, failure: Option<Error>) {
+        *self.direct.failure.lock().unwrap() = failure;
+    }
+}
+
+fn admin() -> Caller {
+    Caller::authenticated("admin", ["system:masters".to_owned()])
+}
+
+fn node(name: &str) -> Caller {
+    Caller::authenticated(format!("system:node:{name}"), ["system:nodes".to_owned()])
+}
+
+fn config_map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "1"}})
+}
+
+fn pod(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {"containers": [{"name": "main", "image": "busybox"}]}})
+}
+
+fn deployment(name: &str, replicas: i64) -> Value {
+    json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {
+        "replicas": replicas, "selector": {"matchLabels": {"app": "x"}},
+        "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "main", "image": "busybox"}]}},
+    }})
+}
+
+/// Reads lines of an open stream.
+struct Lines {
+    body: Body,
+    rest: String,
+}
+
+impl Lines {
+    fn of(response: Response) -> Self {
+        assert_eq!(response.status(), 200);
+        Self { body: response.into_body(), rest: String::new() }
+    }
+
+    /// The next event; `None` at the end of the stream.
+    async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some((line, rest)) = self.rest.split_once('\n') {
+                let event = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+                self.rest = rest.to_owned();
+                return Some(event);
+            }
+            let frame =
+                tokio::time::timeout(Duration::from_secs(120), self.body.frame()).await.expect("an event in time");
+            let bytes = frame?.unwrap().into_data().unwrap();
+            self.rest.push_str(std::str::from_utf8(&bytes).unwrap());
+        }
+    }
+
+    /// Type and object name of the next event.
+    async fn short(&mut self) -> String {
+        let event = self.next().await.expect("an event");
+        let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+        format!("{} {}", text(&event["type"]), text(&event["object"]["metadata"]["name"]))
+    }
+}
