@@ -92,10 +92,13 @@ fn pods_are_real_containers() {
     assert!(failed.to_string().contains("exit code 7"), "{failed}");
 
     // Reasons, as kubectl shows them.
-    apply(&cluster, &json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lost"},
-        "spec": {"containers": [{"name": "main", "image": "registry.invalid/none:1"}]},
-    }));
+    apply(
+        &cluster,
+        &json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lost"},
+            "spec": {"containers": [{"name": "main", "image": "registry.invalid/none:1"}]},
+        }),
+    );
     apply(&cluster, &pod("crashing", &["false"]));
     until(&cluster, "crashing", "{.status.containerStatuses[0].state.waiting.reason}", "CrashLoopBackOff");
     cluster
@@ -109,36 +112,40 @@ fn pods_are_real_containers() {
     // Volumes, environment, one address for all containers of a pod.
     ok(&cluster, &["create", "configmap", "settings", "--from-literal=colour=blue"]);
     ok(&cluster, &["create", "secret", "generic", "key", "--from-literal=password=s3cret"]);
-    apply(&cluster, &json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "rich", "labels": {"tier": "front"}},
-        "spec": {
-            "terminationGracePeriodSeconds": 1,
-            "volumes": [
-                {"name": "shared", "emptyDir": {}},
-                {"name": "settings", "configMap": {"name": "settings"}},
-                {"name": "key", "secret": {"secretName": "key"}}],
-            "initContainers": [{"name": "first", "image": IMAGE, "command": ["sh", "-c", "echo ready > /shared/flag"],
-                "volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}],
-            "containers": [
-                {"name": "server", "image": IMAGE, "command": ["sh", "-c", "exec httpd -f -p 8080 -h /shared"],
-                 "volumeMounts": [{"name": "shared", "mountPath": "/shared"}]},
-                {"name": "main", "image": IMAGE, "command": ["sleep", "1000000"],
-                 "env": [
-                    {"name": "WHO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-                    {"name": "COLOUR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "colour"}}},
-                    {"name": "GREETING", "value": "$(WHO)-$(COLOUR)"}],
-                 "resources": {"limits": {"cpu": "100m", "memory": "32Mi"}},
-                 "volumeMounts": [
-                    {"name": "settings", "mountPath": "/settings"},
-                    {"name": "key", "mountPath": "/key"},
-                    {"name": "shared", "mountPath": "/shared"}]}]},
-    }));
+    apply(
+        &cluster,
+        &json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "rich", "labels": {"tier": "front"}},
+            "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "volumes": [
+                    {"name": "shared", "emptyDir": {}},
+                    {"name": "settings", "configMap": {"name": "settings"}},
+                    {"name": "key", "secret": {"secretName": "key"}}],
+                "initContainers": [{"name": "first", "image": IMAGE, "command": ["sh", "-c", "echo ready > /shared/flag"],
+                    "volumeMounts": [{"name": "shared", "mountPath": "/shared"}]}],
+                "containers": [
+                    {"name": "server", "image": IMAGE, "command": ["sh", "-c", "exec httpd -f -p 8080 -h /shared"],
+                     "volumeMounts": [{"name": "shared", "mountPath": "/shared"}]},
+                    {"name": "main", "image": IMAGE, "command": ["sleep", "1000000"],
+                     "env": [
+                        {"name": "WHO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                        {"name": "COLOUR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "colour"}}},
+                        {"name": "GREETING", "value": "$(WHO)-$(COLOUR)"}],
+                     "resources": {"limits": {"cpu": "100m", "memory": "32Mi"}},
+                     "volumeMounts": [
+                        {"name": "settings", "mountPath": "/settings"},
+                        {"name": "key", "mountPath": "/key"},
+                        {"name": "shared", "mountPath": "/shared"}]}]},
+        }),
+    );
     until(&cluster, "rich", "{.status.phase}", "Running");
     let inside = |command: &str| ok(&cluster, &["exec", "rich", "-c", "main", "--", "sh", "-c", command]);
     assert_eq!(inside("cat /settings/colour; cat /key/password; echo; echo $GREETING"), "blues3cret\nrich-blue\n");
     cluster
         .wait("the neighbour's port", PATIENCE, || {
-            let seen = cluster.kubectl(&["exec", "rich", "-c", "main", "--", "wget", "-qO-", "http://127.0.0.1:8080/flag"])?;
+            let seen =
+                cluster.kubectl(&["exec", "rich", "-c", "main", "--", "wget", "-qO-", "http://127.0.0.1:8080/flag"])?;
             Ok((seen == "ready\n").then_some(()))
         })
         .expect("containers of a pod share their address");
@@ -176,7 +183,10 @@ fn the_leader_may_die_and_nothing_is_lost() {
     ok(&cluster, &["scale", "deployment", "web", "--replicas=6"]);
     for line in before.lines() {
         let name = line.split(' ').next().unwrap();
-        let restarts = ok(&cluster, &["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].status.containerStatuses[0].restartCount}"]);
+        let restarts = ok(
+            &cluster,
+            &["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].status.containerStatuses[0].restartCount}"],
+        );
         assert!(restarts.split(' ').all(|count| count == "0"), "{name} restarted: {restarts}");
     }
     assert!(cluster.nodes().unwrap().iter().all(|node| node.ready), "no agent noticed");
@@ -208,7 +218,8 @@ fn a_dead_node_is_replaced_and_taken_back() {
     cluster
         .wait("six pods elsewhere", PATIENCE, || {
             let selector = format!("spec.nodeName!={},status.phase=Running", victim.name);
-            let text = cluster.kubectl(&["get", "pods", "-l", "app=web", "-o", "name", "--field-selector", &selector])?;
+            let text =
+                cluster.kubectl(&["get", "pods", "-l", "app=web", "-o", "name", "--field-selector", &selector])?;
             Ok((text.lines().count() == 6).then_some(()))
         })
         .unwrap();

@@ -62,7 +62,9 @@ fn no_file_is_called_what_it_is_not() {
     let banned = ["util", "utils", "common", "manager", "helpers", "misc"];
     let found: Vec<String> = all_sources()
         .iter()
-        .filter(|path| path.components().any(|part| banned.contains(&part.as_os_str().to_string_lossy().trim_end_matches(".rs"))))
+        .filter(|path| {
+            path.components().any(|part| banned.contains(&part.as_os_str().to_string_lossy().trim_end_matches(".rs")))
+        })
         .map(|path| shown(path))
         .collect();
     assert!(found.is_empty(), "{found:#?}");

@@ -1,3 +1,5 @@
+//! Who owns which field after which write.
+
 use serde_json::{Value, json};
 
 use super::*;

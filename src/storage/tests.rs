@@ -1,3 +1,5 @@
+//! The disk after reopening, torn tails and damage.
+
 use std::fs;
 use std::path::Path;
 

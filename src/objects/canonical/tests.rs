@@ -1,3 +1,5 @@
+//! Rows of bodies: what decodes, what is refused, and with which of upstream's words.
+
 use serde_json::json;
 
 use super::*;

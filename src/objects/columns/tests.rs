@@ -1,3 +1,5 @@
+//! Rows of objects and the cells that kubectl must print for them.
+
 use serde_json::{Value, json};
 
 use super::*;

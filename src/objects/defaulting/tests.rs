@@ -1,3 +1,5 @@
+//! Rows of objects before and after their defaults.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Rows of writes: what creation, update and deletion do to metadata.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Server-side apply: merges, conflicts, and random sequences that must keep ownership sound.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Rows of strategic merge patches.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Bodies as kubectl sends them, and damaged ones.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Rows of objects and the faults that upstream finds in them.
+
 use serde_json::{Value, json};
 
 use super::*;

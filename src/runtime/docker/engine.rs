@@ -8,7 +8,7 @@ use crate::{Error, Info, Result, Scope};
 use http::HeaderValue;
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Where a Docker engine listens unless told otherwise.
@@ -34,7 +34,7 @@ struct Shared {
     connection: tokio::sync::Mutex<Option<Connection>>,
     seen: Mutex<HashMap<String, Seen>>,
     network: Mutex<Option<ClusterNetwork>>,
-    lowers_oom_score: Mutex<Option<bool>>,
+    lowers_oom_score: OnceLock<bool>,
 }
 
 #[derive(Clone)]
@@ -152,10 +152,15 @@ impl Docker {
         self.shared.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the engine may make processes less likely to be killed when memory runs out; `None` until that is known.
-    /// Engines without CAP_SYS_RESOURCE (rootless, or in a container) may not, and then refuse to start the container.
-    pub(super) fn lowers_oom_score(&self) -> MutexGuard<'_, Option<bool>> {
-        self.shared.lowers_oom_score.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the engine may make processes less likely to be killed when memory runs out.
+    ///
+    /// Engines without CAP_SYS_RESOURCE (rootless, or in a container) may not. They are not asked by trying: a container
+    /// that fails to start can leave its network endpoint behind (seen with engine 20.10). The engine shares this machine,
+    /// so what this process may at most be given tells.
+    pub(super) fn lowers_oom_score(&self) -> bool {
+        *self.shared.lowers_oom_score.get_or_init(|| {
+            std::fs::read_to_string("/proc/self/status").is_ok_and(|status| may_lower_oom_score(&status))
+        })
     }
 
     pub(super) fn known_network(&self) -> MutexGuard<'_, Option<ClusterNetwork>> {
@@ -203,6 +208,16 @@ fn go_architecture(machine: &str) -> &str {
     }
 }
 
+/// Reads `/proc/PID/status`: whether CAP_SYS_RESOURCE (bit 24) is in the bounding set.
+fn may_lower_oom_score(status: &str) -> bool {
+    const CAP_SYS_RESOURCE: u32 = 24;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok())
+        .is_some_and(|set| set >> CAP_SYS_RESOURCE & 1 == 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,5 +248,12 @@ mod tests {
         assert!(matches!(&error, Error::EngineUnreachable { .. }), "{error}");
         assert!(error.to_string().contains("--runtime sim"), "{error}");
         assert!(matches!(Docker::new(scope, Some("tcp://h:2375")), Err(Error::Invalid { .. })));
+    }
+
+    #[test]
+    fn the_bounding_set_tells_whether_scores_may_be_lowered() {
+        assert!(may_lower_oom_score("Name:\tx\nCapBnd:\t000001ffffffffff\n"));
+        assert!(!may_lower_oom_score("Name:\tx\nCapBnd:\t000001fffeffffff\n"));
+        assert!(!may_lower_oom_score("Name:\tx\n"));
     }
 }

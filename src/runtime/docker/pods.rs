@@ -18,7 +18,7 @@ use futures::stream::{self, StreamExt};
 use std::collections::HashSet;
 use std::time::Duration;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 /// How often a sandbox is tried when its image or network vanishes under it (someone prunes the engine).
 const SANDBOX_TRIES: u32 = 3;
@@ -122,7 +122,7 @@ impl Docker {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.try_run_pod(&spec).await {
+            match self.start_pod(&spec).await {
                 Err(error @ (Error::ImageMissing { .. } | Error::NotFound { .. })) if tries < SANDBOX_TRIES => {
                     debug!(%error, pod = %spec.pod, "the sandbox's image or network vanished, trying again");
                     self.known_network().take();
@@ -132,30 +132,8 @@ impl Docker {
         }
     }
 
-    async fn try_run_pod(&self, spec: &SandboxSpec) -> Result<Sandbox> {
-        let known = *self.lowers_oom_score();
-        if known != Some(false) {
-            match self.run_pod_with(spec, Some(SANDBOX_OOM_SCORE_ADJ)).await {
-                Err(Error::StartFailed { reason }) if known.is_none() => {
-                    debug!(%reason, "trying the sandbox without protection from the out-of-memory killer");
-                }
-                outcome => {
-                    if outcome.is_ok() {
-                        *self.lowers_oom_score() = Some(true);
-                    }
-                    return outcome;
-                }
-            }
-        }
-        let sandbox = self.run_pod_with(spec, None).await?;
-        if known.is_none() {
-            info!("this engine may not protect processes from the out-of-memory killer: going on without");
-            *self.lowers_oom_score() = Some(false);
-        }
-        Ok(sandbox)
-    }
-
-    async fn run_pod_with(&self, spec: &SandboxSpec, oom_score_adj: Option<i64>) -> Result<Sandbox> {
+    async fn start_pod(&self, spec: &SandboxSpec) -> Result<Sandbox> {
+        let oom_score_adj = self.lowers_oom_score().then_some(SANDBOX_OOM_SCORE_ADJ);
         let image = self.sandbox_image().await?;
         let network = if spec.host_network { None } else { Some(self.network().await?.id) };
         let (name, body) = convert::sandbox_body(&self.scope, spec, &image, network.as_deref(), oom_score_adj)?;
@@ -172,39 +150,16 @@ impl Docker {
         }
     }
 
-    /// Leaves out a wish that this engine is known to refuse. After an agent's restart the sandbox tells: it would
-    /// have been protected, had that been possible.
-    async fn drop_refused_wishes(&self, spec: &mut ContainerSpec) -> Result<()> {
-        if spec.resources.oom_score_adj.is_none_or(|adj| adj >= 0) {
-            return Ok(());
-        }
-        let known = *self.lowers_oom_score();
-        let lowers = match known {
-            Some(lowers) => lowers,
-            None => {
-                let id = spec.sandbox_id.as_str();
-                let call = |client: bollard::Docker| async move {
-                    client.inspect_container(id, None::<InspectContainerOptions>).await
-                };
-                let sandbox = self.call("inspecting a sandbox", QUESTION_DEADLINE, call).await?;
-                let lowers = sandbox.host_config.and_then(|host| host.oom_score_adj).is_some_and(|adj| adj < 0);
-                *self.lowers_oom_score() = Some(lowers);
-                lowers
-            }
-        };
-        if !lowers {
-            spec.resources.oom_score_adj = None;
-        }
-        Ok(())
-    }
-
     pub(super) async fn create(&self, mut spec: ContainerSpec) -> Result<String> {
         self.owned(&spec.sandbox_id).await?;
         if let crate::PidNamespace::Container(id) = &spec.pid {
             self.owned(id).await?;
         }
         crate::image::split_reference(&spec.image)?;
-        self.drop_refused_wishes(&mut spec).await?;
+        if !self.lowers_oom_score() && spec.resources.oom_score_adj.is_some_and(|adj| adj < 0) {
+            // The engine would refuse to start the container for this wish alone.
+            spec.resources.oom_score_adj = None;
+        }
         let (name, body) = convert::container_body(&self.scope, &spec)?;
         self.create_named(name, body).await
     }
