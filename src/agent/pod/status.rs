@@ -139,7 +139,8 @@ fn conditions(facts: &Facts<'_>, phase: &str, init: &[Value], regular: &[Value])
         "Failed" => ("PodFailed", String::new()),
         _ => ("ContainersNotReady", format!("containers with unready status: {}", names(&all))),
     };
-    let mut own: Vec<(&str, bool, Option<(&str, String)>)> = vec![
+    type Condition = (&'static str, bool, Option<(&'static str, String)>);
+    let mut own: [Condition; 4] = [
         ("PodReadyToStartContainers", observed.sandbox().is_some() && memory.volumes_ready, None),
         (
             "Initialized",

@@ -1,5 +1,6 @@
 //! Whole agents against a cluster in memory and simulated containers: pods come and go, agents start anew, masters vanish.
 
+mod docker;
 mod fake;
 mod server;
 
@@ -28,6 +29,10 @@ struct Agent {
 
 impl Agent {
     async fn start(dir: &Path, sim: &Sim, masters: &[SocketAddr]) -> Self {
+        Self::start_with(dir, Arc::new(sim.clone()), "scenario", masters).await
+    }
+
+    async fn start_with(dir: &Path, runtime: Arc<dyn Runtime>, cluster: &str, masters: &[SocketAddr]) -> Self {
         let endpoints = Endpoints::in_order(masters.iter().map(|address| (*address).into())).unwrap();
         let client = Client::new(endpoints, tls::api_client(&CLUSTER.serving().unwrap(), None).unwrap());
         let request = KeyRequest::generate("n").unwrap();
@@ -36,11 +41,10 @@ impl Agent {
         let tls = tls::agent_server(&CLUSTER.clients().unwrap(), own).unwrap();
         // A port that is free now; the agent tells nobody in this process which one it took.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut options = Options::new("n", "scenario", dir, ([127, 0, 0, 1], port).into(), [127, 0, 0, 1].into());
+        let mut options = Options::new("n", cluster, dir, ([127, 0, 0, 1], port).into(), [127, 0, 0, 1].into());
         options.memory_dir = None;
         options.heartbeat = Duration::from_millis(50);
         let scope = Shutdown::new();
-        let runtime: Arc<dyn Runtime> = Arc::new(sim.clone());
         let task = tokio::spawn(run(options, runtime, Arc::new(client), tls, scope.stopping()));
         Self { scope, task, port }
     }
