@@ -153,6 +153,25 @@ pub(crate) fn memory_folder() -> Option<PathBuf> {
     (found.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC).then(|| folder.to_owned())
 }
 
+/// Deletes what agents of a cluster left in this machine's memory, for whoever deletes a cluster's data. The agents must
+/// have ended.
+///
+/// # Errors
+/// [`Error::Disk`] when something cannot be deleted.
+pub fn forget_memory(cluster: &str) -> Result<(), Error> {
+    memory_folder().map_or(Ok(()), |folder| forget_memory_in(&folder, cluster))
+}
+
+fn forget_memory_in(folder: &Path, cluster: &str) -> Result<(), Error> {
+    let prefix = format!("barque-{cluster}-");
+    for entry in fs::read_dir(folder).map_err(Error::disk("read", folder))?.flatten() {
+        if !cluster.is_empty() && entry.file_name().to_string_lossy().starts_with(&prefix) {
+            fs::remove_dir_all(entry.path()).map_err(Error::disk("delete", &entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes a folder that only its owner may enter, with those above it.
 pub(crate) fn make_private(folder: &Path) -> Result<(), Error> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::disk("make", folder))
@@ -189,6 +208,19 @@ mod tests {
         let mut options = crate::Options::new("n", cluster, dir, ([127, 0, 0, 1], 0).into(), [127, 0, 0, 1].into());
         options.memory_dir = None;
         options
+    }
+
+    #[test]
+    fn memory_of_one_cluster_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["barque-c1-n1", "barque-c1-n2", "barque-c2-n1", "other"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        forget_memory_in(dir.path(), "c1").unwrap();
+        forget_memory_in(dir.path(), "").unwrap();
+        let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["barque-c2-n1", "other"]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ mod server;
 mod volumes;
 mod worker;
 
-pub use disk::read_masters;
+pub use disk::{forget_memory, read_masters};
 pub use error::Error;
 pub use options::{GatewayOptions, Options};
 pub use run::run;
