@@ -225,10 +225,10 @@ mod tests {
     fn classes_take_turns() {
         let coalescer = Coalescer::new();
         for id in 0..5 {
-            let _ = coalescer.submit(transaction(Origin::Client("u".into()), id, 0)).unwrap();
+            drop(coalescer.submit(transaction(Origin::Client("u".into()), id, 0)).unwrap());
         }
-        let _ = coalescer.submit(transaction(Origin::Duty(Token(1)), 100, 0)).unwrap();
-        let _ = coalescer.submit(transaction(Origin::Node("n".into()), 200, 0)).unwrap();
+        drop(coalescer.submit(transaction(Origin::Duty(Token(1)), 100, 0)).unwrap());
+        drop(coalescer.submit(transaction(Origin::Node("n".into()), 200, 0)).unwrap());
         assert_eq!(ids(&coalescer.lock().take_batch()), [100, 200, 0, 1, 2, 3, 4]);
         assert!(coalescer.lock().take_batch().is_empty());
     }
@@ -239,7 +239,7 @@ mod tests {
         let client = || Origin::Client("u".into());
         // 128 bytes each: 3000 are about 384 KiB, 9000 are more than an entry.
         for (id, weight) in [(1, 3_000), (2, 3_000), (3, 3_000), (4, 9_000), (5, 1)] {
-            let _ = coalescer.submit(transaction(client(), id, weight)).unwrap();
+            drop(coalescer.submit(transaction(client(), id, weight)).unwrap());
         }
         let mut batches = Vec::new();
         loop {

@@ -8,7 +8,7 @@ use base::{Shutdown, Stopping, TaskGroup};
 use openraft::error::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use state::{Command, Revision};
-use storage::Storage;
+use storage::{Closed, Storage};
 use store::{Liveness, Replica};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -44,6 +44,7 @@ pub struct Consensus {
     inner: Arc<Inner>,
     scope: Shutdown,
     tasks: Mutex<Option<TaskGroup>>,
+    closed: Closed,
 }
 
 /// What all loops share.
@@ -79,7 +80,7 @@ impl Consensus {
         liveness: Arc<Liveness>,
     ) -> Result<(Arc<Self>, Arc<Replica>), Error> {
         options.timers.check()?;
-        let scope = Shutdown::new();
+        let (scope, closed) = (Shutdown::new(), storage.closed());
         let (counters, durability) = (Arc::new(Counters::default()), Arc::new(Durability::default()));
         let tools = Tools {
             storage: storage.clone(),
@@ -139,7 +140,7 @@ impl Consensus {
         tasks.spawn_critical("reads", until(scope.stopping(), read_index::keep(Arc::clone(&inner), reads_queue)));
         tasks.spawn_critical("forward", until(scope.stopping(), forward::keep(Arc::clone(&inner), forward_queue)));
         tasks.spawn("watchdog", until(scope.stopping(), watchdog(inner.raft.clone(), fatal)));
-        Ok((Arc::new(Self { inner, scope, tasks: Mutex::new(Some(tasks)) }), replica))
+        Ok((Arc::new(Self { inner, scope, tasks: Mutex::new(Some(tasks)), closed }), replica))
     }
 
     /// Founds the cluster with this master as its only voter. Does nothing when the log is not empty.
@@ -233,6 +234,11 @@ impl Consensus {
         self.inner.leave();
         if timeout(STOP_DEADLINE, self.inner.raft.shutdown()).await.is_err() {
             warn!("raft did not stop in time");
+        }
+        let closed = self.closed.clone();
+        let waited = tokio::task::spawn_blocking(move || closed.wait(STOP_DEADLINE)).await;
+        if !waited.unwrap_or(false) {
+            warn!("the data folder is not released yet");
         }
     }
 

@@ -25,15 +25,15 @@ pub struct Durability {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct Progress {
-    /// Last entry that was counted as written before it was; zero for none.
-    early: u64,
+    /// Last entry that was counted as written before it was.
+    early: Option<u64>,
     /// Last entry on disk, as far as it matters: below `early` only while fsyncs run.
     synced: Option<LogId>,
 }
 
 impl Progress {
     fn settled(&self, index: u64) -> bool {
-        index > self.early || self.synced.is_some_and(|synced| index <= synced.index)
+        Some(index) > self.early || self.synced.is_some_and(|synced| index <= synced.index)
     }
 }
 
@@ -46,7 +46,7 @@ impl Default for Durability {
 impl Durability {
     /// An entry counts as written although its fsync has only begun.
     pub fn begin(&self, last: u64) {
-        self.progress.send_modify(|progress| progress.early = progress.early.max(last));
+        self.progress.send_modify(|progress| progress.early = progress.early.max(Some(last)));
     }
 
     /// Entries up to this one are on disk.
@@ -58,7 +58,7 @@ impl Durability {
     pub fn truncated(&self, from: u64) {
         self.progress.send_modify(|progress| {
             // What is left was synced no later than the truncation was: nothing is open.
-            progress.early = 0;
+            progress.early = None;
             progress.synced = progress.synced.filter(|synced| synced.index < from);
         });
     }
@@ -97,6 +97,7 @@ mod tests {
     #[tokio::test]
     async fn commits_wait_for_the_local_fsync() {
         let durability = Durability::default();
+        assert!(durability.is_settled(0));
         assert_eq!(durability.clamp(Some(id(9))), Some(id(9)), "a follower's log is always settled");
         durability.begin(10);
         durability.begin(11);

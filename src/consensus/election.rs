@@ -38,16 +38,25 @@ fn decide(metrics: &Metrics, id: u64, due: Instant, now: Instant, look_every: Du
     if due > now { Step::Wait(due.min(now + look_every)) } else { Step::Ask }
 }
 
-/// Whether this master would vote for a candidate: it hears no leader, and misses nothing that the candidate lacks. Pure.
-pub fn would_vote(
-    leads: bool,
-    silence: Duration,
-    lease: Duration,
-    own_term: u64,
-    own_last: Option<LogId>,
-    ask: PreVote,
-) -> bool {
-    !leads && silence >= lease && ask.term > own_term && ask.last_log_id >= own_last
+/// What a master knows when it is asked whether it would vote.
+#[derive(Debug, Clone, Copy)]
+pub struct Voter {
+    pub id: u64,
+    /// It leads, and the quorum hears it.
+    pub leads: bool,
+    /// It is asking for votes itself.
+    pub asking: bool,
+    /// For how long it has heard no leader.
+    pub silence: Duration,
+    pub term: u64,
+    pub last_log_id: Option<LogId>,
+}
+
+/// Whether a master would vote for the candidate `from`: it hears no leader, misses nothing that the candidate lacks, and
+/// is not the better one of two that ask at the same time (else both would stand, and tie). Pure.
+pub fn would_vote(voter: Voter, lease: Duration, from: u64, ask: PreVote) -> bool {
+    let rival = voter.asking && (ask.last_log_id, from) < (voter.last_log_id, voter.id);
+    !voter.leads && !rival && voter.silence >= lease && ask.term > voter.term && ask.last_log_id >= voter.last_log_id
 }
 
 /// Whether enough voters agree, in a joint configuration in each of its halves. Pure.
@@ -107,6 +116,7 @@ async fn ask(inner: &Inner) -> bool {
         (PreVote { term: seen.current_term + 1, last_log_id: inner.last_log_id() }, seen.membership_config)
     };
     let configs = membership.membership().get_joint_config();
+    let _asking = inner.contact.asking();
     let deadline = Instant::now() + inner.timers.election_min;
     let mut granted = BTreeSet::from([inner.id]);
     let mut answers: FuturesUnordered<_> = membership
@@ -142,13 +152,18 @@ mod tests {
 
     #[test]
     fn a_vote_is_in_prospect_only_without_a_leader_and_for_a_log_as_new() {
-        let (lease, long, short) = (Duration::from_millis(350), Duration::from_millis(351), Duration::from_millis(10));
+        let lease = Duration::from_millis(350);
+        let voter = Voter { id: 2, leads: false, asking: false, silence: lease, term: 4, last_log_id: id(4, 10) };
         let ask = PreVote { term: 5, last_log_id: id(4, 10) };
-        assert!(would_vote(false, long, lease, 4, id(4, 10), ask));
-        assert!(!would_vote(true, long, lease, 4, id(4, 10), ask), "a leader that the quorum hears");
-        assert!(!would_vote(false, short, lease, 4, id(4, 10), ask), "a leader that was heard");
-        assert!(!would_vote(false, long, lease, 4, id(4, 11), ask), "a log that is longer here");
-        assert!(!would_vote(false, long, lease, 5, id(4, 10), ask), "a term that is over");
+        let would = |voter, from| would_vote(voter, lease, from, ask);
+        assert!(would(voter, 1));
+        assert!(!would(Voter { leads: true, ..voter }, 1), "a leader that the quorum hears");
+        assert!(!would(Voter { silence: Duration::from_millis(349), ..voter }, 1), "a leader was heard");
+        assert!(!would(Voter { last_log_id: id(4, 11), ..voter }, 1), "a log that is longer here");
+        assert!(!would(Voter { term: 5, ..voter }, 1), "a term that is over");
+        let asking = Voter { asking: true, ..voter };
+        assert!(!would(asking, 1) && would(asking, 3), "of two that ask, one stands");
+        assert!(would(Voter { last_log_id: id(4, 9), ..asking }, 1), "the one with the longer log");
     }
 
     #[test]

@@ -144,8 +144,11 @@ async fn begin(inner: &Inner, vote: Vote) -> Option<Token> {
 /// Leads until the tenure is over.
 async fn lead(inner: &Arc<Inner>, vote: Vote, token: Token) {
     let coalescer = Coalescer::new();
-    let work =
-        base::task::spawn("coalescer", Arc::clone(&coalescer).run(inner.raft.clone(), Arc::clone(&inner.counters)));
+    // What is on its way may never be answered: it is dropped, and those who wait are told that the outcome is unknown.
+    let work = Guard(base::task::spawn(
+        "coalescer",
+        Arc::clone(&coalescer).run(inner.raft.clone(), Arc::clone(&inner.counters)),
+    ));
     let tenure = Tenure { token, coalescer: Arc::clone(&coalescer) };
     *inner.tenure.lock().unwrap_or_else(PoisonError::into_inner) = Some(tenure);
     count(&inner.counters.tenures);
@@ -158,8 +161,16 @@ async fn lead(inner: &Arc<Inner>, vote: Vote, token: Token) {
     inner.tenure.lock().unwrap_or_else(PoisonError::into_inner).take();
     inner.show(Leadership::Follower { leader: None });
     coalescer.close("this master no longer leads");
-    // What is on its way may never be answered: those who wait are told that the outcome is unknown.
-    work.abort();
+    drop(work);
+}
+
+/// Ends a task when dropped, also when whoever started it is dropped itself.
+struct Guard(base::Task);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 async fn watch_tenure(inner: &Inner, vote: Vote) -> &'static str {

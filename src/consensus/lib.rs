@@ -7,6 +7,7 @@
 //!
 //! What is decided by arithmetic alone (when to campaign, what to batch, whom to promote) is a plain function; the loops
 //! around them only wait and call.
+#![allow(clippy::result_large_err, reason = "openraft's errors are that large, and its traits return them")]
 
 mod coalescer;
 mod codec;

@@ -70,6 +70,11 @@ impl Machine {
         Ok((Self { storage, writer, durability, counters, replica, state, applied, index }, shown, watched))
     }
 
+    #[cfg(test)]
+    pub fn durability(&self) -> Arc<Durability> {
+        Arc::clone(&self.durability)
+    }
+
     async fn write_rows(&self, writes: Vec<state::Write>) -> Result<(), DiskError> {
         let applied =
             codec::encode("the applied state", &self.applied).map_err(|error| disk_error(ErrorVerb::Write, &error))?;

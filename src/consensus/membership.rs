@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::consensus::Inner;
 use crate::leadership::Leadership;
-use crate::network::{Request, Response};
+use crate::network::{CallError, Request, Response};
 use crate::types::Metrics;
 use crate::{Error, Member};
 
@@ -25,6 +25,8 @@ const LAG_MAX: u64 = 128;
 const DEAD_AFTER: Duration = Duration::from_secs(2);
 /// How often the leader looks whether a learner has caught up.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Before a request to the leader that could not be sent is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
 /// How long one change of members may take.
 const CHANGE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -47,29 +49,29 @@ fn next_voters(view: &View) -> Option<BTreeSet<u64>> {
         // Left half-way by an earlier leader.
         return Some(current.clone());
     }
-    let ready: BTreeSet<u64> = view.caught_up.difference(current).copied().collect();
-    let replaced: BTreeSet<u64> = current
-        .iter()
-        .filter(|voter| {
-            !view.alive.contains(voter) && ready.iter().any(|new| view.names.get(new) == view.names.get(voter))
-        })
-        .copied()
-        .collect();
+    let same_name = |one: &u64, other: &u64| one != other && view.names.get(one) == view.names.get(other);
+    // A second master of one name waits until the first is dead.
+    let taken = |id: &u64| current.iter().any(|voter| same_name(voter, id) && view.alive.contains(voter));
+    let ready: BTreeSet<u64> = view.caught_up.difference(current).filter(|id| !taken(id)).copied().collect();
+    let back = |voter: &u64| view.caught_up.iter().any(|new| same_name(new, voter) && !taken(new));
+    let replaced: BTreeSet<u64> =
+        current.iter().filter(|voter| !view.alive.contains(voter) && back(voter)).copied().collect();
     let wanted: BTreeSet<u64> = current.union(&ready).filter(|id| !replaced.contains(id)).copied().collect();
     let harmful = wanted.len() == 2 && current.len() == 1;
     (wanted != *current && !harmful).then_some(wanted)
 }
 
 /// Whether a member may be taken out. Pure.
-fn check_removal(view: &View, id: u64, leader: u64) -> Result<(), String> {
-    let Some(current) = view.configs.last().filter(|_| view.configs.len() == 1) else {
-        return Err("another change of masters is under way; try again when it is done".into());
+fn check_removal(view: &View, id: u64, leader: u64) -> Result<(), Error> {
+    let [current] = view.configs.as_slice() else {
+        return Err(Error::Unavailable("another change of masters is under way".into()));
     };
+    let refused = |reason: String| Err(Error::Refused(reason));
     if !view.names.contains_key(&id) {
-        return Err(format!("there is no master {id}"));
+        return refused(format!("there is no master {id}"));
     }
     if id == leader {
-        return Err("this master leads: stop it first, then remove it through another one".into());
+        return refused("this master leads: stop it first, then remove it through another one".into());
     }
     if !current.contains(&id) {
         return Ok(());
@@ -77,7 +79,7 @@ fn check_removal(view: &View, id: u64, leader: u64) -> Result<(), String> {
     let left: BTreeSet<u64> = current.iter().filter(|voter| **voter != id).copied().collect();
     let alive = left.intersection(&view.alive).count();
     if 2 * alive <= left.len() {
-        return Err(format!(
+        return refused(format!(
             "of the {} masters that would be left only {alive} answer: the cluster would stand still",
             left.len()
         ));
@@ -178,7 +180,7 @@ pub async fn remove_here(inner: &Inner, id: u64) -> Result<(), Error> {
     let _turn = inner.changing.lock().await;
     let seen = inner.raft.metrics().borrow().clone();
     let view = view(inner, &seen);
-    check_removal(&view, id, inner.id).map_err(Error::Refused)?;
+    check_removal(&view, id, inner.id)?;
     info!(id, "a master is taken out");
     let voter = view.configs.last().is_some_and(|voters| voters.contains(&id));
     let gone = BTreeSet::from([id]);
@@ -214,12 +216,20 @@ fn leader(inner: &Inner) -> Result<Option<u64>, Error> {
 
 async fn ask(inner: &Inner, leader: u64, request: Request) -> Result<(), Error> {
     let peer = inner.peer(leader).ok_or_else(|| Error::Unavailable("the leader's address is not known here".into()))?;
-    match peer.call(&request, Instant::now() + CHANGE_DEADLINE).await {
-        Ok(Response::Done) => Ok(()),
-        Ok(Response::Refused(reason)) => Err(Error::Refused(reason)),
-        Ok(Response::Unavailable(reason)) => Err(Error::Unavailable(reason)),
-        Ok(_) => Err(Error::Unavailable("the leader's answer makes no sense".into())),
-        Err(error) => Err(Error::Unavailable(format!("the leader did not answer: {error}"))),
+    let deadline = Instant::now() + CHANGE_DEADLINE;
+    loop {
+        return match peer.call(&request, deadline).await {
+            Ok(Response::Done) => Ok(()),
+            Ok(Response::Refused(reason)) => Err(Error::Refused(reason)),
+            Ok(Response::Unavailable(reason)) => Err(Error::Unavailable(reason)),
+            Ok(_) => Err(Error::Unavailable("the leader's answer makes no sense".into())),
+            // The connection may just be coming up.
+            Err(CallError::NotSent(_)) if Instant::now() + RETRY_AFTER < deadline => {
+                tokio::time::sleep(RETRY_AFTER).await;
+                continue;
+            }
+            Err(error) => Err(Error::Unavailable(format!("the leader did not answer: {error}"))),
+        };
     }
 }
 
@@ -259,7 +269,7 @@ mod tests {
     fn a_master_that_comes_back_anew_takes_its_old_place() {
         let mut view = view(&[&[1, 2, 3]], &[1, 2, 3, 4], &[1, 2, 4]);
         view.names.insert(4, "m3".into());
-        assert_eq!(next_voters(&view), Some(set(&[1, 2, 3, 4])), "the old one still answers");
+        assert_eq!(next_voters(&view), None, "the old one still answers");
         view.alive = set(&[1, 2, 4]);
         assert_eq!(next_voters(&view), Some(set(&[1, 2, 4])));
     }
@@ -268,12 +278,12 @@ mod tests {
     fn what_would_cost_the_quorum_is_refused() {
         let mut view = view(&[&[1, 2, 3]], &[1, 2, 3, 4], &[1, 2, 3]);
         assert!(check_removal(&view, 3, 1).is_ok() && check_removal(&view, 4, 1).is_ok());
-        assert!(check_removal(&view, 1, 1).unwrap_err().contains("stop it first"));
-        assert!(check_removal(&view, 9, 1).unwrap_err().contains("no master 9"));
+        assert!(check_removal(&view, 1, 1).unwrap_err().to_string().contains("stop it first"));
+        assert!(check_removal(&view, 9, 1).unwrap_err().to_string().contains("no master 9"));
         view.alive = set(&[1, 3]);
-        assert!(check_removal(&view, 3, 1).unwrap_err().contains("stand still"));
+        assert!(check_removal(&view, 3, 1).unwrap_err().to_string().contains("stand still"));
         assert!(check_removal(&view, 2, 1).is_ok(), "the dead one may go");
         view.configs.push(set(&[1, 2]));
-        assert!(check_removal(&view, 3, 1).unwrap_err().contains("under way"));
+        assert!(check_removal(&view, 3, 1).unwrap_err().to_string().contains("under way"));
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Weak;
 use std::time::Duration;
 
+use openraft::ServerState;
 use openraft::raft::AppendEntriesResponse;
 use tokio::time::Instant;
 
 use crate::consensus::Inner;
-use crate::election::would_vote;
+use crate::election::{Voter, would_vote};
 use crate::leadership::Leadership;
 use crate::network::{Request, Response};
 use crate::{Error, membership, proposing};
@@ -41,12 +42,7 @@ pub async fn answer(inner: Weak<Inner>, from: u64, request: Request) -> Response
             }
             Response::Snapshot(answer)
         }
-        Request::PreVote(ask) => {
-            let leads = matches!(*inner.leadership.borrow(), Leadership::Leader { .. });
-            let term = inner.raft.metrics().borrow().current_term;
-            let (silence, lease) = (inner.contact.silence(), inner.timers.election_max);
-            Response::PreVote(would_vote(leads, silence, lease, term, inner.last_log_id(), ask))
-        }
+        Request::PreVote(ask) => Response::PreVote(would_vote(voter(&inner), inner.timers.election_max, from, ask)),
         Request::ReadIndex => {
             if inner.tenure().is_none() {
                 return Response::Unavailable("this master does not lead".into());
@@ -67,6 +63,21 @@ pub async fn answer(inner: Weak<Inner>, from: u64, request: Request) -> Response
         Request::Elect => elect(&inner, from).await,
         Request::Admit(id, member) => done(membership::admit_here(&inner, id, member).await),
         Request::Remove(id) => done(membership::remove_here(&inner, id).await),
+    }
+}
+
+fn voter(inner: &Inner) -> Voter {
+    let metrics = inner.raft.metrics();
+    let seen = metrics.borrow();
+    // Also before its tenure has begun.
+    let heard = seen.millis_since_quorum_ack.is_some_and(|ms| u128::from(ms) < inner.timers.election_max.as_millis());
+    Voter {
+        id: inner.id,
+        leads: seen.state == ServerState::Leader && heard,
+        asking: inner.contact.is_asking(),
+        silence: inner.contact.silence(),
+        term: seen.current_term,
+        last_log_id: inner.last_log_id(),
     }
 }
 

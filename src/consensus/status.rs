@@ -63,6 +63,8 @@ pub struct Status {
     pub snapshot: Option<u64>,
     /// All members.
     pub members: Vec<MemberStatus>,
+    /// Whether a change of voters is under way, as far as this master's log says.
+    pub changing: bool,
     /// Whether there is a leader that the quorum hears, as far as this master can tell.
     pub quorum: bool,
     /// Upper bound of the median fsync of the log, in microseconds.
@@ -129,6 +131,7 @@ pub fn status(inner: &Inner) -> Status {
         last_log,
         snapshot: seen.snapshot.map(|id| id.index),
         members,
+        changing: membership.get_joint_config().len() > 1,
         quorum: leader.is_some(),
         fsync_p50_us: inner.counters.fsync_quantile_us(0.5),
         fsync_p99_us: inner.counters.fsync_quantile_us(0.99),

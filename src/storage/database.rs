@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, LogLevel, Options, WriteBatch,
@@ -52,6 +53,33 @@ pub(crate) struct Inner {
     /// Rows are prefixed by it; replacing the whole state writes under the next one and then switches.
     pub generation: AtomicU32,
     pub snapshots: Snapshots,
+    /// The last field, so that it is dropped when the database is closed.
+    closed: Mark,
+}
+
+/// Tells when a folder is released: every handle is gone and the database is closed.
+#[derive(Clone, Default)]
+pub struct Closed(Arc<(Mutex<bool>, Condvar)>);
+
+impl Closed {
+    /// Waits for it, at most that long; whether it happened. A process that ends earlier may be aborted in the middle of
+    /// RocksDB's own clean-up.
+    pub fn wait(&self, at_most: Duration) -> bool {
+        let (closed, wake) = &*self.0;
+        let closed = closed.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = wake.wait_timeout_while(closed, at_most, |closed| !*closed);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+struct Mark(Closed);
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        let (closed, wake) = &*self.0.0;
+        *closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        wake.notify_all();
+    }
 }
 
 impl Storage {
@@ -71,7 +99,13 @@ impl Storage {
         let db = DB::open_cf_descriptors(&database_options(), &place, families)
             .map_err(|error| Error::from_rocks(&place, "opening the database", &error))?;
         let snapshots = Snapshots::open(&dir.join(SNAPSHOT_FOLDER))?;
-        let inner = Inner { db, dir: dir.to_owned(), generation: AtomicU32::new(0), snapshots };
+        let inner = Inner {
+            db,
+            dir: dir.to_owned(),
+            generation: AtomicU32::new(0),
+            snapshots,
+            closed: Mark(Closed::default()),
+        };
         let storage = Self { inner: Arc::new(inner) };
         storage.load_generation()?;
         Ok(storage)
@@ -80,6 +114,11 @@ impl Storage {
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.inner.dir
+    }
+
+    /// For waiting until the folder is released.
+    pub fn closed(&self) -> Closed {
+        self.inner.closed.0.clone()
     }
 
     /// The snapshot files beside the database.

@@ -15,5 +15,5 @@ pub mod snapshot;
 mod tests;
 
 pub use batch::{Batch, Durability, Table};
-pub use database::Storage;
+pub use database::{Closed, Storage};
 pub use error::Error;

@@ -17,8 +17,10 @@ fn rows(storage: &Storage) -> Vec<(Table, Vec<u8>, Vec<u8>)> {
 
 /// Closes and opens: what every test asks after each step.
 fn reopen(storage: Storage) -> Storage {
-    let dir = storage.dir().to_owned();
+    let (dir, closed) = (storage.dir().to_owned(), storage.closed());
+    assert!(!closed.wait(std::time::Duration::ZERO));
     drop(storage);
+    assert!(closed.wait(std::time::Duration::ZERO));
     Storage::open(&dir).unwrap()
 }
 
