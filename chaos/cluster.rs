@@ -284,7 +284,7 @@ impl Drop for Cluster {
         for master in self.masters().unwrap_or_default() {
             let _ = self.signal(master.pid, Signal::SIGCONT);
         }
-        if let Err(error) = self.barque(&["down"]) {
+        if let Err(error) = self.barque(&["down", "--purge"]) {
             eprintln!("the cluster in {} could not be removed: {error}", self.dir().display());
         }
     }

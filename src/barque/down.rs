@@ -25,7 +25,7 @@ pub async fn run(args: DownArgs) -> Result<(), Error> {
     process::stop(&masters, PATIENCE).await;
     let cluster =
         layout.masters.first().and_then(|founder| master::cluster_of(&layout::process_dir(&dir, &founder.name)));
-    if let Some(cluster) = cluster {
+    if let Some(cluster) = &cluster {
         progress.begin("containers");
         // Docker's containers are swept once; simulated ones lie with each node.
         let mut folders = layout.nodes.iter().map(|node| crate::node::sim_folder(&layout::process_dir(&dir, &node.name)));
@@ -34,10 +34,13 @@ pub async fn run(args: DownArgs) -> Result<(), Error> {
             _ => folders.by_ref().take(1).collect(),
         };
         for folder in folders {
-            runtime::sweep(layout.runtime.backend(), None, &folder, &cluster).await?;
+            runtime::sweep(layout.runtime.backend(), None, &folder, cluster).await?;
         }
     }
     if args.purge {
+        if let Some(cluster) = &cluster {
+            agent::forget_memory(cluster)?;
+        }
         progress.begin("data");
         std::fs::remove_dir_all(&dir).map_err(Error::file("remove", &dir))?;
     }

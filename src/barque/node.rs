@@ -93,12 +93,18 @@ impl Node {
         let clients = Trust::from_pem(record.clients_authority.clone())?;
         let to_api = tls::api_client(&serving, Some(own("client.json")?))?;
         let tls = tls::agent_server(&clients, own("serving.json")?)?;
-        let kept: Vec<Address> = record.masters.iter().filter_map(|text| text.parse().ok()).collect();
+        let data = settings.dir.join("agent");
+        let learnt = agent::read_masters(&data);
+        let kept = if learnt.is_empty() {
+            record.masters.iter().filter_map(|text| text.parse().ok()).collect::<Vec<Address>>()
+        } else {
+            learnt
+        };
         let configured = settings.masters.iter().map(|text| text.parse()).collect::<Result<Vec<Address>, _>>()?;
         let client = Client::new(Endpoints::restore(kept, configured)?, Arc::clone(&to_api));
         let listen = SocketAddr::new(settings.address, settings.port);
         let mut options =
-            agent::Options::new(&record.name, &record.cluster, settings.dir.join("agent"), listen, settings.address);
+            agent::Options::new(&record.name, &record.cluster, data, listen, settings.address);
         options.labels = settings.labels.clone();
         options.share = settings.share;
         options.host_port_address = settings.host_port_address;

@@ -45,6 +45,7 @@ pub async fn run(args: UpArgs) -> Result<(), Error> {
     };
     let up = Up { dir, layout };
     up.start_founder(&mut progress).await?;
+    up.start_known_masters()?;
     let admin = up.administrator()?;
     up.wait_ready(&admin, &up.layout.masters[..1], &mut progress).await?;
     up.start_others(&admin, &mut progress).await?;
@@ -101,6 +102,16 @@ impl Up {
         self.start_master(founder, None)?;
         let record = layout::process_dir(&self.dir, &founder.name).join("master.json");
         self.wait("the first master's identity", &founder.name, progress, async || Ok(record.exists())).await
+    }
+
+    /// After everything was stopped, one master alone is no quorum: all that have joined before start before any is waited for.
+    fn start_known_masters(&self) -> Result<(), Error> {
+        for master in &self.layout.masters[1..] {
+            if layout::process_dir(&self.dir, &master.name).join("master.json").exists() {
+                self.start_master(master, None)?;
+            }
+        }
+        Ok(())
     }
 
     fn start_master(&self, master: &LocalMaster, join: Option<JoinFile>) -> Result<(), Error> {
