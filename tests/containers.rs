@@ -27,9 +27,9 @@ fn ok(cluster: &Cluster, arguments: &[&str]) -> String {
 }
 
 fn apply(cluster: &Cluster, object: &Value) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("object.json");
-    std::fs::write(&path, object.to_string()).unwrap();
+    std::fs::write(&path, object.to_string()).expect("a file");
     ok(cluster, &["apply", "-f", &path.display().to_string()]);
 }
 
@@ -208,10 +208,10 @@ fn a_dead_node_is_replaced_and_taken_back() {
     let nodes = cluster.nodes().unwrap();
     let victim = &nodes[0];
     cluster.kill_node(victim).unwrap();
-    let ready = format!("jsonpath={{.status.conditions[?(@.type=='Ready')].status}}");
+    let ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
     cluster
         .wait("NotReady", PATIENCE, || {
-            let text = cluster.kubectl(&["get", "node", &victim.name, "-o", &ready])?;
+            let text = cluster.kubectl(&["get", "node", &victim.name, "-o", ready])?;
             Ok((text == "Unknown").then_some(()))
         })
         .unwrap();
@@ -226,7 +226,7 @@ fn a_dead_node_is_replaced_and_taken_back() {
     cluster.up().unwrap();
     cluster
         .wait("the node to be taken back", PATIENCE, || {
-            let text = cluster.kubectl(&["get", "node", &victim.name, "-o", &ready])?;
+            let text = cluster.kubectl(&["get", "node", &victim.name, "-o", ready])?;
             Ok((text == "True").then_some(()))
         })
         .unwrap();

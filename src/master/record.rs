@@ -66,7 +66,8 @@ mod tests {
     fn damage_is_named() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), "{").unwrap();
-        let error = load(folder.path()).err().expect("refused").to_string();
+        let Err(error) = load(folder.path()) else { panic!("half a record is no record") };
+        let error = error.to_string();
         assert!(error.contains("master.json") && error.contains("join the cluster anew"), "{error}");
     }
 }
