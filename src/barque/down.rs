@@ -28,7 +28,8 @@ pub async fn run(args: DownArgs) -> Result<(), Error> {
     if let Some(cluster) = &cluster {
         progress.begin("containers");
         // Docker's containers are swept once; simulated ones lie with each node.
-        let mut folders = layout.nodes.iter().map(|node| crate::node::sim_folder(&layout::process_dir(&dir, &node.name)));
+        let mut folders =
+            layout.nodes.iter().map(|node| crate::node::sim_folder(&layout::process_dir(&dir, &node.name)));
         let folders: Vec<_> = match layout.runtime {
             RuntimeChoice::Sim => folders.collect(),
             _ => folders.by_ref().take(1).collect(),

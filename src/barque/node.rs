@@ -103,8 +103,7 @@ impl Node {
         let configured = settings.masters.iter().map(|text| text.parse()).collect::<Result<Vec<Address>, _>>()?;
         let client = Client::new(Endpoints::restore(kept, configured)?, Arc::clone(&to_api));
         let listen = SocketAddr::new(settings.address, settings.port);
-        let mut options =
-            agent::Options::new(&record.name, &record.cluster, data, listen, settings.address);
+        let mut options = agent::Options::new(&record.name, &record.cluster, data, listen, settings.address);
         options.labels = settings.labels.clone();
         options.share = settings.share;
         options.host_port_address = settings.host_port_address;
