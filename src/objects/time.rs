@@ -47,7 +47,7 @@ pub fn parse(text: &str) -> Result<Timestamp, Error> {
     text.parse().map_err(|_| fault())
 }
 
-/// `text` plus whole seconds, as [`format`] writes it. Times that leave the calendar stay as they are.
+/// `text` plus whole seconds, as [`format()`] writes it. Times that leave the calendar stay as they are.
 ///
 /// # Errors
 /// [`Error::Time`] when `text` is no time.

@@ -1,4 +1,4 @@
-//! Where pods go: a pure [`plan`] over a snapshot, filters and scores a file each, and one thin loop ([`run`]).
+//! Where pods go: a pure [`plan()`] over a snapshot, filters and scores a file each, and one thin loop ([`run()`]).
 //!
 //! Filters follow the plugins of upstream's `pkg/scheduler/framework/plugins`, and speak their words. There is no
 //! preemption: a pod that fits nowhere waits until a node or a pod changes.

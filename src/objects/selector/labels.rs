@@ -120,7 +120,7 @@ impl Labels {
         !self.nothing && self.requirements.is_empty()
     }
 
-    /// Whether labels (of a [`Face`]) satisfy every requirement.
+    /// Whether labels (of a [`crate::Face`]) satisfy every requirement.
     pub fn matches(&self, labels: &[(Box<str>, Box<str>)]) -> bool {
         let find = |key: &str| labels.iter().find(|(name, _)| &**name == key).map(|(_, value)| &**value);
         self.holds(find)

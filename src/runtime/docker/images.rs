@@ -74,7 +74,7 @@ impl Docker {
         self.image(&spec.reference).await?.ok_or_else(|| failed("it is absent after the pull".to_owned()))
     }
 
-    /// Loads an image from an archive as made by [`tar`]: for images of our own, without a registry.
+    /// Loads an image from an archive as made by [`crate::image::tar`]: for images of our own, without a registry.
     ///
     /// # Errors
     /// [`Error::Engine`] when the engine does not like the archive; [`Error::EngineUnreachable`]; [`Error::Timeout`].

@@ -1,8 +1,8 @@
 //! The runtime on a Docker engine: the only user of `bollard`.
 //!
-//! This file holds the connection and maps each verb of [`Runtime`] to its place: [`engine`] speaks to the engine with
-//! deadlines, [`convert`] turns our values into the engine's and back (pure), [`faults`] its errors (pure), [`pods`]
-//! has sandboxes and containers, [`network`], [`images`] and [`streams`] the rest.
+//! This file holds the connection and maps each verb of [`Runtime`] to its place: `engine` speaks to the engine with
+//! deadlines, `convert` turns our values into the engine's and back (pure), `faults` its errors (pure), `pods`
+//! has sandboxes and containers, `network`, `images` and `streams` the rest.
 //!
 //! Any engine from API 1.40 (Docker 19.03) on will do; the version is negotiated. Podman's Docker socket is not tested.
 
