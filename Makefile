@@ -7,7 +7,7 @@ DIR ?= .barque
 MASTERS ?= 3
 NODES ?= 3
 
-.PHONY: up down test chaos bench build tools-build tools-test
+.PHONY: up down test chaos bench build tools-build tools-test tools-bench
 
 up: build
 	$(BARQUE) up --dir $(DIR) --masters $(MASTERS) --nodes $(NODES) --detach
@@ -16,7 +16,7 @@ down: build
 	$(BARQUE) down --dir $(DIR)
 
 build: tools-build
-	cargo build --locked
+	cargo build --locked --workspace
 
 test: tools-build tools-test
 	cargo fmt --all --check
@@ -25,14 +25,17 @@ test: tools-build tools-test
 	cargo build --locked --workspace --all-targets
 	cargo nextest run --locked --workspace --config-file config/nextest.toml
 
-chaos: build
-	cargo run --locked -p chaos -- $(CHAOS)
+chaos: build tools-test
+	$(CARGO_TARGET_DIR)/debug/chaos $(CHAOS)
 
-bench: build
-	cargo run --locked -p chaos --bin bench -- $(BENCH)
+bench: build tools-bench
+	$(CARGO_TARGET_DIR)/debug/bench $(BENCH)
 
 tools-build:
 	@tests/tools.sh build
 
 tools-test:
 	@tests/tools.sh test
+
+tools-bench:
+	@tests/tools.sh bench

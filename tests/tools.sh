@@ -2,6 +2,7 @@
 # Installs what `make` needs and the machine lacks, and says what it does. Safe to repeat; quiet when nothing is missing.
 #   tools.sh build   what a build needs
 #   tools.sh test    what the tests need besides: a Docker engine, kubectl, a static busybox for test images
+#   tools.sh bench   the yardstick: etcd
 set -euo pipefail
 
 say() { printf 'tools: %s\n' "$*" >&2; }
@@ -76,5 +77,6 @@ test_tools() {
 case "${1:-}" in
   build) build_tools ;;
   test) test_tools ;;
-  *) say "usage: tools.sh build|test"; exit 2 ;;
+  bench) need_package etcd-server ;;
+  *) say "usage: tools.sh build|test|bench"; exit 2 ;;
 esac
