@@ -186,6 +186,18 @@ impl Cluster {
             .map_err(Error::system(format!("signal process {pid}")))
     }
 
+    /// Waits until a process that was told to end has ended, so that [`Cluster::up`] finds it gone.
+    ///
+    /// # Errors
+    /// [`Error::Late`] when it still runs after fifteen seconds.
+    pub fn ended(&self, pid: i32) -> Result<(), Error> {
+        self.wait(&format!("the end of process {pid}"), Duration::from_secs(15), || {
+            let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let state = status.rsplit_once(')').map_or("", |(_, rest)| rest.trim_start());
+            Ok((state.is_empty() || state.starts_with('Z')).then_some(()))
+        })
+    }
+
     /// Kills a node as a power cut would: its agent and its containers.
     ///
     /// # Errors

@@ -76,6 +76,8 @@ async fn one(
     readings.pod.add(pod?);
     if signal == Signal::SIGSTOP {
         cluster.signal(leader.pid, Signal::SIGCONT)?;
+    } else {
+        cluster.ended(leader.pid)?;
     }
     cluster.up()?;
     readings.terms.push(cluster.term()?.saturating_sub(term));
