@@ -35,8 +35,8 @@ build_tools() {
     exit 1
   fi
   for command in g++ make; do command -v "$command" >/dev/null || install g++ make; done
-  # bindgen reads RocksDB's header through libclang.
-  ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 || install libclang-dev
+  # bindgen reads RocksDB's header through libclang; libclang-cpp, which other packages bring, is not it.
+  compgen -G '/usr/lib/llvm-*/lib/libclang[.-][0-9s]*' >/dev/null || install libclang-dev
 }
 
 start_engine() {
