@@ -147,8 +147,8 @@ pub struct Event {
 
 /// Everything that one watcher saw, over all its connections.
 ///
-/// At least one watcher of a campaign begins before the first operation: the lists are checked against what the watchers
-/// saw since then.
+/// At least one watcher of a campaign begins before the first operation: the lists are checked against what the
+/// watchers saw since then.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watching {
     /// The watcher's name.

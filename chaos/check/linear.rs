@@ -15,8 +15,8 @@ const ORDER_SHOWN: usize = 5;
 /// Keys whose violation is explained in full.
 const KEYS_EXPLAINED: usize = 10;
 
-/// Judges each key for itself, visiting at most `states_max` states for each. Unknown operations may have happened at any
-/// time after their invocation, or never.
+/// Judges each key for itself, visiting at most `states_max` states for each. Unknown operations may have happened at
+/// any time after their invocation, or never.
 pub fn linear(history: &History, states_max: u64) -> Verdict {
     if let Some(reason) = unusable(history) {
         return Verdict::Undecided(reason);
@@ -92,7 +92,8 @@ fn explain(
         code => format!("the value {}", steps.values[code as usize - 2]),
     };
     let text = format!(
-        "no order of the operations on {} explains all answers: {} of {} fit and leave {state}, then this cannot: {blocked}{}",
+        "no order of the operations on {} explains all answers: {} of {} fit and leave {state}, then this cannot: \
+         {blocked}{}",
         blocked.key,
         stuck.placed,
         steps.must.len(),
@@ -291,7 +292,8 @@ mod tests {
         let [finding] = verdict.findings() else { panic!("{verdict}") };
         assert_eq!(
             finding.to_string(),
-            "linearizability: no order of the operations on a explains all answers: 5 of 8 fit and leave the value 3, then this cannot: \
+            "linearizability: no order of the operations on a explains all answers: 5 of 8 fit and leave the value 3, then \
+             this cannot: \
              10.000 to 11.000 ms, client 6, master 0: read of a: found 2 at revision 2\
              \n    these 3 of its 8 operations contradict each other:\
              \n    6.000 to 7.000 ms, client 4, master 0: compare 1 and write 2 of a: done at revision 2\
