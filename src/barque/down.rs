@@ -20,7 +20,7 @@ pub async fn run(args: DownArgs) -> Result<(), Error> {
     let nodes: Vec<_> = layout.nodes.iter().filter_map(|node| process::running(&dir, &node.name)).collect();
     process::stop(&nodes, PATIENCE).await;
     progress.begin("masters");
-    let masters = layout.masters.iter().map(|master| master.name.as_str()).chain(["gateway"]);
+    let masters = layout.masters.iter().map(|master| master.name.as_str()).chain([layout::GATEWAY]);
     let masters: Vec<_> = masters.filter_map(|name| process::running(&dir, name)).collect();
     process::stop(&masters, PATIENCE).await;
     let cluster =

@@ -4,8 +4,8 @@ use client::{Endpoints, Gateway, Kubeconfig};
 use tokio::net::TcpListener;
 use tracing::info;
 
-use crate::Error;
 use crate::cli::GatewayArgs;
+use crate::{Error, process};
 
 /// Serves until a signal comes.
 pub async fn run(args: GatewayArgs) -> Result<(), Error> {
@@ -24,6 +24,7 @@ pub async fn run(args: GatewayArgs) -> Result<(), Error> {
     let mut signals = base::shutdown::signals()?;
     let serving = base::task::spawn("gateway", Gateway::new(endpoints, tls).serve(listener, shutdown.stopping()));
     signals.next().await;
+    process::announce_ending();
     shutdown.trigger();
     serving.join().await;
     Ok(())

@@ -11,6 +11,9 @@ use crate::{Error, config};
 /// Local nodes have addresses 127.0.0.11 and up, so that host ports of one do not collide with another's.
 const NODE_ADDRESS_FIRST: u8 = 11;
 
+/// Name of the process that the kubeconfig's default context uses.
+pub const GATEWAY: &str = "gateway";
+
 /// A local cluster, as its folder describes it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

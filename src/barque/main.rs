@@ -8,6 +8,7 @@ mod gateway;
 mod kubeconfig;
 mod layout;
 mod master;
+mod members;
 mod node;
 mod process;
 mod progress;

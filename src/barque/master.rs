@@ -5,7 +5,7 @@ use tracing::info;
 
 use crate::cli::MasterArgs;
 use crate::config::MasterFile;
-use crate::{Error, config};
+use crate::{Error, config, process};
 
 /// Runs the master.
 pub async fn run(args: MasterArgs) -> Result<(), Error> {
@@ -19,7 +19,10 @@ pub async fn run(args: MasterArgs) -> Result<(), Error> {
     let mut running = std::pin::pin!(master::run(options, up, stopping));
     tokio::select! {
         outcome = &mut running => return Ok(outcome?),
-        signal = signals.next() => info!(signal, "stopping"),
+        signal = signals.next() => {
+            process::announce_ending();
+            info!(signal, "stopping");
+        }
     }
     shutdown.trigger();
     tokio::select! {

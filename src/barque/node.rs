@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::info;
 
-use crate::Error;
 use crate::cli::{NodeArgs, RuntimeChoice};
 use crate::config::{self, NodeFile};
+use crate::{Error, process};
 
 /// How long joining may take: an election may be under way, or the masters still coming up.
 const JOIN_DEADLINE: Duration = Duration::from_secs(60);
@@ -63,7 +63,10 @@ pub async fn run(args: NodeArgs) -> Result<(), Error> {
         std::pin::pin!(agent::run(node.options, node.runtime, node.client, node.tls, shutdown.stopping()));
     tokio::select! {
         outcome = &mut running => return Ok(outcome?),
-        signal = signals.next() => info!(signal, "the agent stops; containers go on"),
+        signal = signals.next() => {
+            process::announce_ending();
+            info!(signal, "the agent stops; containers go on");
+        }
     }
     shutdown.trigger();
     tokio::select! {

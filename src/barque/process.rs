@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::layout::{log_path, process_dir};
 use crate::{Error, config};
 
+/// The short name of a process that was told to end; the kernel keeps 15 bytes of it.
+const ENDING: &str = "barque-ending";
+
 /// A process that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,10 +28,43 @@ pub struct Process {
     pub started: u64,
 }
 
-/// The running process of this name; `None` when it does not run.
+/// How a process of the local cluster stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It runs.
+    Running,
+    /// It runs still, but was told to end: it holds its ports and its data until it has.
+    Ending,
+    /// There is none.
+    Gone,
+}
+
+impl Process {
+    /// The process of this id, as it runs now.
+    pub fn of(pid: i32) -> Self {
+        Self { pid, started: stat(pid).map(|stat| stat.started).unwrap_or_default() }
+    }
+}
+
+/// The running process of this name, be it ending; `None` when it does not run.
 pub fn running(dir: &Path, name: &str) -> Option<Process> {
     let process: Process = config::read(&process_dir(dir, name).join("process.json")).ok()?;
-    (start_of(process.pid) == Some(process.started)).then_some(process)
+    alive(&process).then_some(process)
+}
+
+/// How the process of this name stands.
+pub fn standing(dir: &Path, name: &str) -> Standing {
+    match running(dir, name).and_then(|process| stat(process.pid)) {
+        None => Standing::Gone,
+        Some(stat) if stat.dying || stat.name == ENDING => Standing::Ending,
+        Some(_) => Standing::Running,
+    }
+}
+
+/// Says to whoever looks (`barque up`, ps) that this process was told to end.
+pub fn announce_ending() {
+    // Without /proc nobody could look either.
+    let _ = std::fs::write("/proc/self/comm", ENDING);
 }
 
 /// Starts `barque` with these arguments, detached, its output in the process's log.
@@ -48,8 +84,7 @@ pub fn start(dir: &Path, name: &str, arguments: &[&str]) -> Result<Process, Erro
         .process_group(0)
         .spawn()
         .map_err(Error::file("start", &program))?;
-    let pid = i32::try_from(child.id()).unwrap_or(i32::MAX);
-    let process = Process { pid, started: start_of(pid).unwrap_or_default() };
+    let process = Process::of(i32::try_from(child.id()).unwrap_or(i32::MAX));
     config::write(&folder.join("process.json"), &process)?;
     Ok(process)
 }
@@ -77,7 +112,7 @@ pub async fn stop(processes: &[Process], patience: Duration) {
 
 /// Whether it still runs.
 pub fn alive(process: &Process) -> bool {
-    start_of(process.pid) == Some(process.started)
+    stat(process.pid).is_some_and(|stat| stat.started == process.started)
 }
 
 fn signal(process: &Process, signal: Signal) {
@@ -87,15 +122,26 @@ fn signal(process: &Process, signal: Signal) {
     }
 }
 
-/// When a process started; `None` when there is none, or only its remains.
-fn start_of(pid: i32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+struct Stat {
+    /// The kernel's short name for it.
+    name: String,
+    started: u64,
+    /// Its first thread has ended, others have not: its files and ports are still held.
+    dying: bool,
+}
+
+/// What the kernel says of a process; `None` when there is none, or only its remains.
+fn stat(pid: i32) -> Option<Stat> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, also spaces and brackets; the fields follow the last bracket.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    if matches!(fields.first(), Some(&"Z" | &"X")) {
+    let (head, fields) = text.rsplit_once(')')?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let dead = matches!(fields.first(), Some(&"Z" | &"X"));
+    let threads: u32 = fields.get(17)?.parse().ok()?;
+    if dead && threads <= 1 {
         return None;
     }
-    fields.get(19)?.parse().ok()
+    Some(Stat { name: head.split_once('(')?.1.to_owned(), started: fields.get(19)?.parse().ok()?, dying: dead })
 }
 
 fn last_line(path: &Path) -> Option<String> {
@@ -116,10 +162,23 @@ mod tests {
     #[test]
     fn a_reused_pid_is_not_ours() {
         let own = i32::try_from(std::process::id()).unwrap();
-        let started = start_of(own).expect("this test runs");
-        assert!(alive(&Process { pid: own, started }));
-        assert!(!alive(&Process { pid: own, started: started + 1 }));
+        let process = Process::of(own);
+        assert!(alive(&process));
+        assert!(!alive(&Process { started: process.started + 1, ..process }));
         assert!(!alive(&Process { pid: i32::MAX, started: 0 }));
+    }
+
+    #[test]
+    fn a_process_that_was_told_to_end_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(standing(folder.path(), "m"), Standing::Gone);
+        let own = Process::of(i32::try_from(std::process::id()).unwrap());
+        config::write(&process_dir(folder.path(), "m").join("process.json"), &own).unwrap();
+        assert_eq!(standing(folder.path(), "m"), Standing::Running);
+        let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+        announce_ending();
+        assert_eq!(standing(folder.path(), "m"), Standing::Ending);
+        std::fs::write("/proc/self/comm", name.trim_end()).unwrap();
     }
 
     #[test]

@@ -210,7 +210,7 @@ fn report(
         if layout.runtime == crate::cli::RuntimeChoice::Sim {
             warnings.push("Containers are simulated: nothing really runs.".to_owned());
         }
-        if pid("gateway").is_none() {
+        if pid(layout::GATEWAY).is_none() {
             warnings
                 .push("The gateway is not running: start it with `barque up`, or use a master's context.".to_owned());
         }

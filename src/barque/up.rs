@@ -1,5 +1,7 @@
-//! `barque up`: a local cluster of separate processes. On a folder that exists, only what does not run is started.
+//! `barque up`: a local cluster of separate processes. On a folder that exists, what does not run is started, and what ends
+//! under it, because it was told to a moment before, is started again.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,9 +11,11 @@ use serde_json::Value;
 
 use crate::cli::{RuntimeChoice, UpArgs};
 use crate::config::{JoinFile, MasterFile, NodeFile, PortFile, TimersFile};
-use crate::layout::{self, Layout, LocalMaster};
+use crate::layout::{self, GATEWAY, Layout, LocalMaster};
+use crate::members::Members;
+use crate::process::{self, Standing};
 use crate::progress::Progress;
-use crate::{Error, config, process, status, token};
+use crate::{Error, config, status, token};
 
 /// How long a phase may take before `up` gives up; a cold disk may be slow, a cluster that needs longer is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,16 +47,22 @@ pub async fn run(args: UpArgs) -> Result<(), Error> {
             plan
         }
     };
-    let up = Up { dir, layout };
-    up.start_founder(&mut progress).await?;
-    up.start_known_masters()?;
+    let members = Members::new(dir.clone());
+    let mut up = Up { dir, layout, members };
+    up.start_known_masters(&mut progress).await?;
     let admin = up.administrator()?;
-    up.wait_ready(&admin, &up.layout.masters[..1], &mut progress).await?;
+    up.wait_ready(&admin, 1, &mut progress).await?;
     up.start_others(&admin, &mut progress).await?;
     up.write_kubeconfig(&admin)?;
-    up.wait_ready(&admin, &up.layout.masters, &mut progress).await?;
-    up.wait_nodes(&admin, &mut progress).await?;
-    progress.done();
+    loop {
+        up.wait_ready(&admin, up.layout.masters.len(), &mut progress).await?;
+        up.wait_nodes(&admin, &mut progress).await?;
+        progress.done();
+        if up.members.are_running() {
+            break;
+        }
+        progress.note("a process was told to end meanwhile; it is started again");
+    }
     let kubeconfig = layout::kubeconfig_path(&up.dir);
     eprintln!(
         "  {} in {:.1} s\n\n  kubectl --kubeconfig {} get nodes\n",
@@ -86,6 +96,7 @@ async fn choose_runtime(wanted: RuntimeChoice, progress: &mut Progress) -> Resul
 struct Up {
     dir: std::path::PathBuf,
     layout: Layout,
+    members: Members,
 }
 
 /// An administrator of the cluster, with a client that knows all its masters.
@@ -96,28 +107,25 @@ struct Administrator {
 }
 
 impl Up {
-    async fn start_founder(&self, progress: &mut Progress) -> Result<(), Error> {
-        progress.begin("first master");
-        let founder = &self.layout.masters[0];
-        self.start_master(founder, None)?;
-        let record = layout::process_dir(&self.dir, &founder.name).join("master.json");
-        self.wait("the first master's identity", &founder.name, progress, async || Ok(record.exists())).await
-    }
-
     /// After everything was stopped, one master alone is no quorum: all that have joined before start before any is waited for.
-    fn start_known_masters(&self) -> Result<(), Error> {
-        for master in &self.layout.masters[1..] {
-            if layout::process_dir(&self.dir, &master.name).join("master.json").exists() {
+    async fn start_known_masters(&mut self, progress: &mut Progress) -> Result<(), Error> {
+        progress.begin("first master");
+        let masters = self.layout.masters.clone();
+        for (position, master) in masters.iter().enumerate() {
+            if position == 0 || self.master_record(master).exists() {
                 self.start_master(master, None)?;
             }
         }
-        Ok(())
+        let record = self.master_record(&masters[0]);
+        self.wait("the first master's identity", &masters[0].name, progress, async || Ok(record.exists())).await
     }
 
-    fn start_master(&self, master: &LocalMaster, join: Option<JoinFile>) -> Result<(), Error> {
-        if process::running(&self.dir, &master.name).is_some() {
-            return Ok(());
-        }
+    /// The file that a master has once it has founded or joined the cluster.
+    fn master_record(&self, master: &LocalMaster) -> std::path::PathBuf {
+        layout::process_dir(&self.dir, &master.name).join("master.json")
+    }
+
+    fn start_master(&mut self, master: &LocalMaster, join: Option<JoinFile>) -> Result<(), Error> {
         let folder = layout::process_dir(&self.dir, &master.name);
         let port = |port: u16| PortFile { listen: ([127, 0, 0, 1], port).into(), advertise: None };
         let file = MasterFile {
@@ -134,8 +142,7 @@ impl Up {
         if !path.exists() {
             config::write(&path, &file)?;
         }
-        process::start(&self.dir, &master.name, &["master", "--config", &path.display().to_string()])?;
-        Ok(())
+        self.members.bring(&master.name, &["master", "--config", &path.display().to_string()])
     }
 
     fn administrator(&self) -> Result<Administrator, Error> {
@@ -147,40 +154,46 @@ impl Up {
         Ok(Administrator { authority, credential, client: Client::new(endpoints, tls) })
     }
 
-    async fn wait_ready(
-        &self,
-        admin: &Administrator,
-        masters: &[LocalMaster],
-        progress: &mut Progress,
-    ) -> Result<(), Error> {
-        if masters.len() > 1 {
+    /// Waits until the first `count` masters are ready; when these are all, also until they vote, for before they do the loss of
+    /// one stops the cluster.
+    async fn wait_ready(&mut self, admin: &Administrator, count: usize, progress: &mut Progress) -> Result<(), Error> {
+        if count > 1 {
             progress.begin("masters ready");
         }
-        for master in masters {
+        // A second master votes only once there is a third.
+        let vote = count > 2 && count == self.layout.masters.len();
+        for master in self.layout.masters[..count].to_vec() {
             let address = Address::new("127.0.0.1", master.api)?;
+            let ask = async |path: &str| {
+                let call = Call::get(path).deadline(Duration::from_secs(1));
+                admin.client.request_to(&address, call).await.ok().filter(|answer| answer.status.is_success())
+            };
             let probe = async || {
-                let call = Call::get("/readyz").deadline(Duration::from_secs(1));
-                Ok(admin.client.request_to(&address, call).await.is_ok_and(|answer| answer.status.is_success()))
+                if ask("/readyz").await.is_none() {
+                    return Ok(false);
+                }
+                let votes = |view: Value| matches!(view["role"].as_str(), Some("leader" | "follower"));
+                let view = if vote { ask("/barque/v1/status").await } else { return Ok(true) };
+                Ok(view.is_some_and(|answer| answer.json("the status").is_ok_and(votes)))
             };
             self.wait(&format!("{} ready", master.name), &master.name, progress, probe).await?;
         }
         Ok(())
     }
 
-    async fn start_others(&self, admin: &Administrator, progress: &mut Progress) -> Result<(), Error> {
+    async fn start_others(&mut self, admin: &Administrator, progress: &mut Progress) -> Result<(), Error> {
         progress.begin("other masters and nodes");
+        // Where tokens are kept: the founder makes it as the first thing that it does as a leader.
+        let founder = self.layout.masters[0].name.clone();
+        let probe = async || Ok(admin.client.get("/api/v1/namespaces/kube-system").await.is_ok());
+        self.wait("the system's namespace", &founder, progress, probe).await?;
         let addresses = self.layout.api_addresses();
-        for master in &self.layout.masters[1..] {
-            if process::running(&self.dir, &master.name).is_none() {
-                let token_file = self.token_file(admin, Role::Master, &master.name).await?;
-                // Only the founder is known to serve already; the others are still coming up.
-                self.start_master(master, Some(JoinFile { masters: addresses[..1].to_vec(), token_file }))?;
-            }
+        for master in self.layout.masters[1..].to_vec() {
+            let token_file = self.token_file(admin, Role::Master, &master.name).await?;
+            // Only the founder is known to serve already; the others are still coming up.
+            self.start_master(&master, Some(JoinFile { masters: addresses[..1].to_vec(), token_file }))?;
         }
-        for (position, node) in self.layout.nodes.iter().enumerate() {
-            if process::running(&self.dir, &node.name).is_some() {
-                continue;
-            }
+        for (position, node) in self.layout.nodes.clone().iter().enumerate() {
             let folder = layout::process_dir(&self.dir, &node.name);
             let mut masters = addresses.clone();
             let count = masters.len();
@@ -199,48 +212,51 @@ impl Up {
                 labels: std::collections::BTreeMap::new(),
             };
             let path = folder.join("config.json");
-            config::write(&path, &file)?;
-            process::start(&self.dir, &node.name, &["node", "--config", &path.display().to_string()])?;
+            if !self.members.is_running(&node.name) {
+                config::write(&path, &file)?;
+            }
+            self.members.bring(&node.name, &["node", "--config", &path.display().to_string()])?;
         }
-        if process::running(&self.dir, "gateway").is_none() {
-            let listen = format!("127.0.0.1:{}", self.layout.gateway);
-            let kubeconfig = layout::kubeconfig_path(&self.dir).display().to_string();
-            self.write_kubeconfig(admin)?;
-            let arguments =
-                ["gateway", "--masters", &addresses.join(","), "--listen", &listen, "--kubeconfig", &kubeconfig];
-            process::start(&self.dir, "gateway", &arguments)?;
-        }
-        Ok(())
+        let listen = format!("127.0.0.1:{}", self.layout.gateway);
+        let kubeconfig = layout::kubeconfig_path(&self.dir).display().to_string();
+        self.write_kubeconfig(admin)?;
+        let arguments =
+            ["gateway", "--masters", &addresses.join(","), "--listen", &listen, "--kubeconfig", &kubeconfig];
+        self.members.bring(GATEWAY, &arguments)
     }
 
     /// A token in a file of the process that will use it; one that has joined already needs none.
     async fn token_file(&self, admin: &Administrator, role: Role, name: &str) -> Result<std::path::PathBuf, Error> {
         let folder = layout::process_dir(&self.dir, name);
         let path = folder.join("token");
-        if !folder.join("master.json").exists() && !folder.join("node.json").exists() {
+        let joined = folder.join("master.json").exists() || folder.join("node.json").exists();
+        if !joined && process::standing(&self.dir, name) == Standing::Gone {
             let token: Token = token::create(&admin.client, &admin.authority.serving()?, role, 1).await?;
             identity::files::write_private(&path, token.expose().as_bytes())?;
         }
         Ok(path)
     }
 
-    async fn wait_nodes(&self, admin: &Administrator, progress: &mut Progress) -> Result<(), Error> {
+    /// Waits until every agent serves and its node is Ready, and until the gateway serves.
+    async fn wait_nodes(&mut self, admin: &Administrator, progress: &mut Progress) -> Result<(), Error> {
         progress.begin("nodes ready");
-        for node in &self.layout.nodes {
+        for node in self.layout.nodes.clone() {
             let path = format!("/api/v1/nodes/{}", node.name);
+            let agent = SocketAddr::new(node.address, node.port);
             let probe = async || {
                 let call = Call::get(&path).deadline(Duration::from_secs(2));
-                let Ok(answer) = admin.client.json(call).await else { return Ok(false) };
-                Ok(is_ready(&answer))
+                // A Node stays Ready for a while after its agent has ended.
+                Ok(accepts(agent).await && admin.client.json(call).await.is_ok_and(|node| is_ready(&node)))
             };
             self.wait(&format!("{} ready", node.name), &node.name, progress, probe).await?;
         }
-        Ok(())
+        let gateway = SocketAddr::from(([127, 0, 0, 1], self.layout.gateway));
+        self.wait("the gateway", GATEWAY, progress, async || Ok(accepts(gateway).await)).await
     }
 
-    /// Waits for a condition while the process that must bring it about lives.
+    /// Waits for a condition that a process must bring about, and for the process to run.
     async fn wait(
-        &self,
+        &mut self,
         what: &str,
         name: &str,
         progress: &Progress,
@@ -248,9 +264,11 @@ impl Up {
     ) -> Result<(), Error> {
         progress.news(what);
         let began = Instant::now();
-        while !condition().await? {
-            if process::running(&self.dir, name).is_none() {
-                return Err(process::ended(&self.dir, name));
+        loop {
+            // Any of them: a master is not ready without the others.
+            self.members.revive()?;
+            if self.members.is_running(name) && condition().await? {
+                return Ok(());
             }
             if began.elapsed() > PATIENCE {
                 return Err(Error::Slow {
@@ -261,7 +279,6 @@ impl Up {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-        Ok(())
     }
 
     fn write_kubeconfig(&self, admin: &Administrator) -> Result<(), Error> {
@@ -281,6 +298,12 @@ fn write_kubeconfig(
     credential: identity::Credential,
 ) -> Result<(), Error> {
     crate::kubeconfig::assemble(servers, authority, credential).and_then(|file: Kubeconfig| Ok(file.save(path)?))
+}
+
+/// Whether somebody accepts connections there.
+async fn accepts(address: SocketAddr) -> bool {
+    let connecting = tokio::net::TcpStream::connect(address);
+    matches!(tokio::time::timeout(Duration::from_secs(1), connecting).await, Ok(Ok(_)))
 }
 
 /// Whether a Node object says that it is Ready.
