@@ -1,7 +1,9 @@
 //! Real containers: kubectl drives Docker through three masters, and the leader or a node may die meanwhile.
 
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use chaos::{Cluster, Error, IMAGE, Shape};
@@ -50,23 +52,75 @@ fn deployment(replicas: usize) -> Value {
     })
 }
 
+/// Waits until `look` finds something.
+fn wait<T>(cluster: &Cluster, what: &str, look: impl Fn() -> Result<Option<T>, Error>) -> T {
+    cluster.wait(what, PATIENCE, look).unwrap_or_else(|error| fail(cluster, &error))
+}
+
 /// Waits until `kubectl get pod NAME -o jsonpath=PATH` prints `wanted`.
 fn until(cluster: &Cluster, name: &str, path: &str, wanted: &str) {
     let path = format!("jsonpath={path}");
-    let seen = cluster.wait(&format!("{name} {path} = {wanted}"), PATIENCE, || {
+    wait(cluster, &format!("{name} {path} = {wanted}"), || {
         let text = cluster.kubectl(&["get", "pod", name, "-o", &path])?;
         if text == wanted { Ok(Some(())) } else { Err(Error::Answer(text)) }
     });
-    if let Err(error) = seen {
-        panic!("{error}\n{}", ok(cluster, &["describe", "pod", name]));
+}
+
+/// Waits until the deployment is rolled out.
+fn rolled_out(cluster: &Cluster) {
+    if let Err(error) = cluster.kubectl(&["rollout", "status", "deployment", "web", "--timeout=90s"]) {
+        fail(cluster, &error);
     }
+}
+
+/// Fails the test, with all that may say why.
+fn fail(cluster: &Cluster, error: &Error) -> ! {
+    const LOG_LINES: usize = 30;
+    let mut report = format!("{error}\n");
+    let mut add = |what: &str, text: &str| {
+        // Writing to a string cannot fail.
+        let _ = write!(report, "\n--- {what}\n{text}");
+    };
+    for line in [
+        "get nodes -o wide",
+        "get deployments,replicasets,pods -A -o wide",
+        "describe pods",
+        "get events --sort-by=.lastTimestamp",
+    ] {
+        let arguments: Vec<&str> = line.split(' ').chain(["--request-timeout=10s"]).collect();
+        let text = cluster.kubectl(&arguments).unwrap_or_else(|error| error.to_string());
+        add(&format!("kubectl {line}"), &text);
+    }
+    add("barque status", &cluster.barque(&["status"]).unwrap_or_else(|error| error.to_string()));
+    let label = cluster.id().map(|id| format!("label=io.barque.cluster={id}")).unwrap_or_default();
+    for line in ["ps -a --no-trunc", "network ls --no-trunc"] {
+        let output = Command::new("docker").args(line.split(' ')).args(["--filter", &label]).output();
+        add(&format!("docker {line}"), &output.map_or_else(|error| error.to_string(), |output| text(&output.stdout)));
+    }
+    let mut logs: Vec<_> = std::fs::read_dir(cluster.dir())
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path().join("log")))
+        .filter(|path| path.is_file())
+        .collect();
+    logs.sort();
+    for path in logs {
+        let log = std::fs::read_to_string(&path).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        add(&path.display().to_string(), &lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
+    }
+    panic!("{report}");
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Containers of this cluster in the engine, running or not.
 fn containers(cluster_id: &str) -> Vec<String> {
     let filter = format!("label=io.barque.cluster={cluster_id}");
     let output = Command::new("docker").args(["ps", "-aq", "--filter", &filter]).output().expect("docker");
-    String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
+    text(&output.stdout).split_whitespace().map(str::to_owned).collect()
 }
 
 #[test]
@@ -101,13 +155,11 @@ fn pods_are_real_containers() {
     );
     apply(&cluster, &pod("crashing", &["false"]));
     until(&cluster, "crashing", "{.status.containerStatuses[0].state.waiting.reason}", "CrashLoopBackOff");
-    cluster
-        .wait("the image's reason", PATIENCE, || {
-            let path = "jsonpath={.status.containerStatuses[0].state.waiting.reason}";
-            let reason = cluster.kubectl(&["get", "pod", "lost", "-o", path])?;
-            Ok((reason == "ErrImagePull" || reason == "ImagePullBackOff").then_some(()))
-        })
-        .unwrap();
+    wait(&cluster, "the image's reason", || {
+        let path = "jsonpath={.status.containerStatuses[0].state.waiting.reason}";
+        let reason = cluster.kubectl(&["get", "pod", "lost", "-o", path])?;
+        Ok((reason == "ErrImagePull" || reason == "ImagePullBackOff").then_some(()))
+    });
 
     // Volumes, environment, one address for all containers of a pod.
     ok(&cluster, &["create", "configmap", "settings", "--from-literal=colour=blue"]);
@@ -142,27 +194,26 @@ fn pods_are_real_containers() {
     until(&cluster, "rich", "{.status.phase}", "Running");
     let inside = |command: &str| ok(&cluster, &["exec", "rich", "-c", "main", "--", "sh", "-c", command]);
     assert_eq!(inside("cat /settings/colour; cat /key/password; echo; echo $GREETING"), "blues3cret\nrich-blue\n");
-    cluster
-        .wait("the neighbour's port", PATIENCE, || {
-            let seen =
-                cluster.kubectl(&["exec", "rich", "-c", "main", "--", "wget", "-qO-", "http://127.0.0.1:8080/flag"])?;
-            Ok((seen == "ready\n").then_some(()))
-        })
-        .expect("containers of a pod share their address");
+    // Containers of a pod share their address.
+    wait(&cluster, "the neighbour's port", || {
+        let seen =
+            cluster.kubectl(&["exec", "rich", "-c", "main", "--", "wget", "-qO-", "http://127.0.0.1:8080/flag"])?;
+        Ok((seen == "ready\n").then_some(()))
+    });
     let address = ok(&cluster, &["get", "pod", "rich", "-o", "jsonpath={.status.podIP}"]);
     let url = format!("http://{address}:8080/flag");
     assert_eq!(ok(&cluster, &["exec", "steady", "--", "wget", "-qO-", &url]), "ready\n", "pods reach each other");
 
     // Gone means gone.
     ok(&cluster, &["delete", "pod", "--all", "--timeout=60s"]);
-    cluster.wait("no container left", PATIENCE, || Ok(containers(&id).is_empty().then_some(()))).unwrap();
+    wait(&cluster, "no container left", || Ok(containers(&id).is_empty().then_some(())));
 }
 
 #[test]
 fn the_leader_may_die_and_nothing_is_lost() {
     let Some(cluster) = cluster() else { return };
     apply(&cluster, &deployment(6));
-    ok(&cluster, &["rollout", "status", "deployment", "web", "--timeout=90s"]);
+    rolled_out(&cluster);
     let fingerprint = || {
         let path = r"jsonpath={range .items[*]}{.metadata.name} {.spec.nodeName} {.status.containerStatuses[0].containerID}{'\n'}{end}";
         ok(&cluster, &["get", "pods", "-l", "app=web", "-o", path])
@@ -171,15 +222,13 @@ fn the_leader_may_die_and_nothing_is_lost() {
     ok(&cluster, &["create", "configmap", "before", "--from-literal=a=1"]);
     let leader = cluster.leader().unwrap();
     cluster.signal(leader.pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-    cluster
-        .wait("a write through another master", PATIENCE, || {
-            cluster.kubectl(&["create", "configmap", "after", "--from-literal=a=1", "--request-timeout=2s"]).map(Some)
-        })
-        .unwrap();
+    wait(&cluster, "a write through another master", || {
+        cluster.kubectl(&["create", "configmap", "after", "--from-literal=a=1", "--request-timeout=2s"]).map(Some)
+    });
     ok(&cluster, &["get", "configmap", "before", "after"]);
     assert_ne!(cluster.leader().unwrap().name, leader.name);
     ok(&cluster, &["scale", "deployment", "web", "--replicas=7"]);
-    ok(&cluster, &["rollout", "status", "deployment", "web", "--timeout=90s"]);
+    rolled_out(&cluster);
     ok(&cluster, &["scale", "deployment", "web", "--replicas=6"]);
     for line in before.lines() {
         let name = line.split(' ').next().unwrap();
@@ -192,58 +241,47 @@ fn the_leader_may_die_and_nothing_is_lost() {
     assert!(cluster.nodes().unwrap().iter().all(|node| node.ready), "no agent noticed");
     // The dead master comes back as a follower, and the chain of all changes is the same everywhere.
     cluster.up().unwrap();
-    cluster
-        .wait("all three masters", PATIENCE, || {
-            let status = cluster.status()?;
-            Ok((status["tolerates"] == 1 && status["leader"].is_string()).then_some(()))
-        })
-        .unwrap();
+    wait(&cluster, "all three masters", || {
+        let status = cluster.status()?;
+        Ok((status["tolerates"] == 1 && status["leader"].is_string()).then_some(()))
+    });
 }
 
 #[test]
 fn a_dead_node_is_replaced_and_taken_back() {
     let Some(cluster) = cluster() else { return };
     apply(&cluster, &deployment(6));
-    ok(&cluster, &["rollout", "status", "deployment", "web", "--timeout=90s"]);
+    rolled_out(&cluster);
     let nodes = cluster.nodes().unwrap();
     let victim = &nodes[0];
     cluster.kill_node(victim).unwrap();
     let ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";
-    cluster
-        .wait("NotReady", PATIENCE, || {
-            let text = cluster.kubectl(&["get", "node", &victim.name, "-o", ready])?;
-            Ok((text == "Unknown").then_some(()))
-        })
-        .unwrap();
-    cluster
-        .wait("six pods elsewhere", PATIENCE, || {
-            let selector = format!("spec.nodeName!={},status.phase=Running", victim.name);
-            let text =
-                cluster.kubectl(&["get", "pods", "-l", "app=web", "-o", "name", "--field-selector", &selector])?;
-            Ok((text.lines().count() == 6).then_some(()))
-        })
-        .unwrap();
+    wait(&cluster, "NotReady", || {
+        let text = cluster.kubectl(&["get", "node", &victim.name, "-o", ready])?;
+        Ok((text == "Unknown").then_some(()))
+    });
+    wait(&cluster, "six pods elsewhere", || {
+        let selector = format!("spec.nodeName!={},status.phase=Running", victim.name);
+        let text = cluster.kubectl(&["get", "pods", "-l", "app=web", "-o", "name", "--field-selector", &selector])?;
+        Ok((text.lines().count() == 6).then_some(()))
+    });
     cluster.up().unwrap();
-    cluster
-        .wait("the node to be taken back", PATIENCE, || {
-            let text = cluster.kubectl(&["get", "node", &victim.name, "-o", ready])?;
-            Ok((text == "True").then_some(()))
-        })
-        .unwrap();
+    wait(&cluster, "the node to be taken back", || {
+        let text = cluster.kubectl(&["get", "node", &victim.name, "-o", ready])?;
+        Ok((text == "True").then_some(()))
+    });
     // What the dead node still had is confirmed gone by its agent.
-    cluster
-        .wait("the old pods to go", PATIENCE, || {
-            let text = cluster.kubectl(&["get", "pods", "-l", "app=web", "-o", "name"])?;
-            Ok((text.lines().count() == 6).then_some(()))
-        })
-        .unwrap();
+    wait(&cluster, "the old pods to go", || {
+        let text = cluster.kubectl(&["get", "pods", "-l", "app=web", "-o", "name"])?;
+        Ok((text.lines().count() == 6).then_some(()))
+    });
 }
 
 #[test]
 fn an_agent_that_restarts_and_masters_that_vanish_leave_containers_alone() {
     let Some(cluster) = cluster() else { return };
     apply(&cluster, &deployment(3));
-    ok(&cluster, &["rollout", "status", "deployment", "web", "--timeout=90s"]);
+    rolled_out(&cluster);
     let id = cluster.id().unwrap();
     let mut before = containers(&id);
     before.sort();
@@ -254,7 +292,7 @@ fn an_agent_that_restarts_and_masters_that_vanish_leave_containers_alone() {
         cluster.signal(node.pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     }
     cluster.up().unwrap();
-    ok(&cluster, &["rollout", "status", "deployment", "web", "--timeout=90s"]);
+    rolled_out(&cluster);
     let mut after = containers(&id);
     after.sort();
     assert_eq!(before, after);
@@ -264,12 +302,60 @@ fn an_agent_that_restarts_and_masters_that_vanish_leave_containers_alone() {
 fn down_removes_every_container() {
     let Some(cluster) = cluster() else { return };
     apply(&cluster, &deployment(3));
-    ok(&cluster, &["rollout", "status", "deployment", "web", "--timeout=90s"]);
+    rolled_out(&cluster);
     let id = cluster.id().unwrap();
     assert!(!containers(&id).is_empty());
     cluster.barque(&["down"]).unwrap();
     assert_eq!(containers(&id), Vec::<String>::new());
     // A folder that exists is started again, with its data.
     cluster.up().unwrap();
-    ok(&cluster, &["rollout", "status", "deployment", "web", "--timeout=90s"]);
+    rolled_out(&cluster);
+}
+
+#[test]
+fn a_terminal_and_a_followed_log_pass_through_the_gateway() {
+    let Some(cluster) = cluster() else { return };
+    apply(&cluster, &pod("steady", &["sleep", "1000000"]));
+    // Each line waits to be asked for: whoever reads it before the end was following.
+    let script = "echo one; until [ -e /tmp/two ]; do sleep 0.1; done; echo two; \
+                  until [ -e /tmp/end ]; do sleep 0.1; done; echo end; exit 3";
+    let mut told = pod("told", &["sh", "-c", script]);
+    told["spec"]["restartPolicy"] = json!("Never");
+    apply(&cluster, &told);
+    until(&cluster, "steady", "{.status.phase}", "Running");
+    until(&cluster, "told", "{.status.phase}", "Running");
+
+    // A shell on a terminal: it is one, it has the size of ours, and it ends with its own code.
+    let line =
+        format!("stty rows 33 cols 101; exec {:?}", cluster.kubectl_command(&["exec", "-it", "steady", "--", "sh"]));
+    let mut terminal = Command::new("timeout")
+        .args(["--foreground", "60", "script", "--quiet", "--return", "--command", &line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of util-linux");
+    let mut typing = terminal.stdin.take().expect("piped");
+    // What is typed comes back as well, so the words to look for are typed in pieces.
+    let typed =
+        "busybox tty\nuntil busybox stty size | busybox grep -x '33 101'; do sleep 0.1; done; echo si''zed\nexit 7\n";
+    typing.write_all(typed.as_bytes()).expect("it reads");
+    let ended = terminal.wait_with_output().expect("it ends");
+    drop(typing);
+    let shown = text(&ended.stdout);
+    assert_eq!(ended.status.code(), Some(7), "{shown}");
+    assert!(shown.contains("\n/dev/pts/") && shown.contains("\nsized"), "{shown}");
+
+    // A log that is followed: line by line, to the end of its container.
+    let mut following =
+        cluster.kubectl_command(&["logs", "-f", "told"]).stdout(Stdio::piped()).spawn().expect("kubectl starts");
+    let mut lines = BufReader::new(following.stdout.take().expect("piped")).lines();
+    let mut next = || lines.next().map(|line| line.expect("text"));
+    assert_eq!(next().as_deref(), Some("one"));
+    for word in ["two", "end"] {
+        ok(&cluster, &["exec", "told", "--", "sh", "-c", &format!("> /tmp/{word}")]);
+        assert_eq!(next().as_deref(), Some(word));
+    }
+    assert_eq!(next(), None, "the log ends with its container");
+    assert!(following.wait().expect("kubectl ends").success());
+    until(&cluster, "told", "{.status.containerStatuses[0].state.terminated.exitCode}", "3");
 }
