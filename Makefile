@@ -2,21 +2,29 @@
 
 # One target folder outside the checkout, so that a clean checkout does not pay for RocksDB again.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/barque/target
+# Where `make env` finds barque, and kubectl where the machine has none.
+export BARQUE_BIN ?= $(HOME)/.cache/barque/bin
 BARQUE := $(CARGO_TARGET_DIR)/debug/barque
 DIR ?= .barque
 MASTERS ?= 3
 NODES ?= 3
 
-.PHONY: up down test chaos bench build tools-build tools-test tools-bench
+.PHONY: up down env test chaos bench build tools-build tools-up tools-test tools-bench
 
-up: build
+up: build tools-up
 	$(BARQUE) up --dir $(DIR) --masters $(MASTERS) --nodes $(NODES) --detach
+	@printf '  To have barque and kubectl on the PATH of this shell, and kubectl pointed to this cluster:\n\n'
+	@printf '  eval "$$(make env%s)"\n\n' '$(if $(filter-out .barque,$(DIR)), DIR=$(DIR))'
 
 down: build
 	$(BARQUE) down --dir $(DIR)
 
+env:
+	@printf 'export PATH="%s:$$PATH" KUBECONFIG="%s/kubeconfig"\n' '$(BARQUE_BIN)' '$(abspath $(DIR))'
+
 build: tools-build
 	cargo build --locked --workspace
+	@mkdir -p $(BARQUE_BIN) && ln -sfn $(BARQUE) $(BARQUE_BIN)/barque
 
 test: tools-build tools-test
 	cargo fmt --all --check
@@ -33,6 +41,9 @@ bench: build tools-bench
 
 tools-build:
 	@tests/tools.sh build
+
+tools-up:
+	@tests/tools.sh up
 
 tools-test:
 	@tests/tools.sh test
