@@ -46,6 +46,11 @@ fn refusal(what: &str, status: u16, message: String) -> Error {
             remedy: "try again: the version is negotiated anew".to_owned(),
         };
     }
+    if says("address pool") {
+        // The engine calls it "not found", as if something of ours were missing.
+        let message = format!("{message}: remove unused networks (docker network prune)");
+        return Error::Engine { what: what.to_owned(), status, message };
+    }
     if says("port is already allocated") || says("address already in use") || says("Bind for ") {
         return Error::PortInUse { port: port_in(&message), reason: message };
     }
@@ -137,6 +142,8 @@ mod tests {
         assert!(matches!(&error, Error::NotRunning { id } if id.starts_with("0123")), "{error}");
         assert!(matches!(fault(400, "bad parameter"), Error::Invalid { .. }));
         assert!(matches!(fault(500, "broken"), Error::Engine { status: 500, .. }));
+        let error = fault(404, "could not find an available, non-overlapping IPv4 address pool among the defaults");
+        assert!(error.is_retryable() && error.to_string().contains("docker network prune"), "{error}");
         let error = fault(400, "client version 1.41 is too old. Minimum supported API version is 1.44");
         assert!(error.is_retryable() && matches!(error, Error::EngineUnreachable { .. }));
     }

@@ -3,13 +3,18 @@
 
 use super::convert::label_filter;
 use super::engine::Docker;
+use crate::image::hex_sha256;
 use crate::labels::{CLUSTER, Labels};
 use crate::limits::{CREATE_DEADLINE, QUESTION_DEADLINE, REMOVE_DEADLINE};
 use crate::{Error, Result};
 use bollard::models::{Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptions;
 use std::collections::HashMap;
+use std::time::Duration;
 use tracing::{debug, info};
+
+/// The engine's option for the name of a network's bridge.
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 
 /// The network that a cluster's pods are on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,17 +33,7 @@ impl Docker {
         }
         let network = match self.find_network().await? {
             Some(network) => network,
-            None => {
-                let made = self.make_network().await?;
-                // Several nodes may have made one at the same time, since old engines allow equal names. All choose
-                // the same one here; who made another takes it away again, before any pod uses it.
-                let chosen = self.find_network().await?.ok_or_else(|| Error::not_found("of the network"))?;
-                if chosen.id != made {
-                    debug!(%made, chosen = %chosen.id, "another node made the cluster's network first");
-                    self.remove_network(&made).await?;
-                }
-                chosen
-            }
+            None => self.make_network().await?,
         };
         *self.known_network() = Some(network.clone());
         Ok(network)
@@ -63,33 +58,44 @@ impl Docker {
         Ok(networks)
     }
 
-    async fn make_network(&self) -> Result<String> {
+    /// Makes the network, or finds the one that another node is making at the same time.
+    ///
+    /// Engines before 25 take any number of networks of one name, and then start nothing on any of them ("ambiguous"). The
+    /// name of the bridge is theirs alone, so that it decides who is first.
+    async fn make_network(&self) -> Result<ClusterNetwork> {
         let cluster = &self.scope.cluster;
+        let (name, bridge) = (format!("barque_{cluster}"), bridge_name(cluster));
         let request = NetworkCreateRequest {
-            name: format!("barque_{cluster}"),
+            name: name.clone(),
             driver: Some("bridge".to_owned()),
             labels: Some(HashMap::from([(CLUSTER.to_owned(), cluster.clone())])),
+            options: Some(HashMap::from([(BRIDGE_NAME.to_owned(), bridge.clone())])),
             ..Default::default()
         };
         let call = |client: bollard::Docker| async move { client.create_network(request).await };
         match self.call("creating the cluster's network", CREATE_DEADLINE, call).await {
-            Ok(made) => {
-                info!(%cluster, id = %made.id, "made the cluster's network");
-                Ok(made.id)
+            Ok(made) => info!(%cluster, id = %made.id, "made the cluster's network"),
+            Err(Error::Engine { status: 403 | 409, message, .. }) => {
+                debug!(%cluster, message, "another node makes the cluster's network");
             }
-            // New engines refuse equal names: another node was first, and its network will be found.
-            Err(Error::Engine { status: 409, .. }) => {
-                let found = self.find_network().await?;
-                found.map(|network| network.id).ok_or_else(|| {
-                    Error::invalid(format!("a network named barque_{cluster} exists without our label: remove it"))
-                })
-            }
-            Err(Error::Engine { what, status, message }) if message.contains("address pool") => {
-                let message = format!("{message}: remove unused networks (docker network prune)");
-                Err(Error::Engine { what, status, message })
-            }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
         }
+        // The first one holds the bridge before its network is listed.
+        let mut backoff = base::Backoff::doubling(Duration::from_millis(20), Duration::from_secs(1));
+        let appearing = async {
+            loop {
+                match self.find_network().await {
+                    Ok(None) => backoff.wait().await,
+                    Ok(Some(network)) => return Ok(network),
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        base::within(QUESTION_DEADLINE, "finding the cluster's network", appearing).await.unwrap_or_else(|_| {
+            Err(Error::invalid(format!(
+                "a network {name} or a bridge {bridge} exists without our label: remove it (docker network rm)"
+            )))
+        })
     }
 
     async fn remove_network(&self, id: &str) -> Result<()> {
@@ -108,4 +114,9 @@ impl Docker {
         }
         Ok(count)
     }
+}
+
+/// The name of a cluster's bridge: always the same, and no longer than the kernel's 15 bytes.
+fn bridge_name(cluster: &str) -> String {
+    format!("bq{}", &hex_sha256(cluster.as_bytes())[..12])
 }
