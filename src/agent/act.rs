@@ -126,7 +126,8 @@ impl Subject {
         let spec = prepare::sandbox(pod, attempt, self.context.options.host_port_address);
         match self.context.runtime.run_sandbox(spec).await {
             Ok(sandbox) => Effect::SandboxReady(sandbox.address),
-            Err(runtime::Error::NameConflict { .. }) => Effect::Seen,
+            // An earlier answer was lost: the sandbox shows in the next look. Should it not, a pause keeps us from asking on and on.
+            Err(error @ runtime::Error::NameConflict { .. }) => Effect::Failed(error.to_string()),
             Err(error) => {
                 let message = format!("Failed to create pod sandbox: {error}");
                 self.tell(None, true, "FailedCreatePodSandBox", message.clone());
@@ -205,8 +206,8 @@ impl Subject {
         };
         let id = match self.context.runtime.create_container(spec).await {
             Ok(id) => id,
-            // An earlier answer was lost: the container shows in the next look.
-            Err(runtime::Error::NameConflict { .. }) => return Effect::Seen,
+            // As with a sandbox: an earlier answer was lost.
+            Err(error @ runtime::Error::NameConflict { .. }) => return Effect::Failed(error.to_string()),
             Err(runtime::Error::ImageMissing { .. }) => {
                 let message = format!("image \"{reference}\" is not present");
                 return Effect::ImageTrouble { container: name.clone(), reason: "ErrImagePull", message };

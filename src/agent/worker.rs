@@ -198,7 +198,7 @@ impl Worker {
         }
         // Before anything is known there is nothing to say.
         if self.memory.admitted || self.memory.failure.is_some() || !observed.is_empty() {
-            self.reporter.report(status);
+            self.reporter.report(status, pod);
         }
     }
 

@@ -244,6 +244,38 @@ async fn an_engine_that_is_away_is_said_and_survived() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_status_that_somebody_wrote_over_is_put_right() {
+    let (dir, sim, cluster) = (tempfile::tempdir().unwrap(), sim(), Cluster::at(10));
+    let master = Master::start(&cluster).await;
+    let agent = Agent::start(dir.path(), &sim, &[master.address]).await;
+    cluster.put(POD, pod(server()));
+    ready(&cluster).await;
+    // As the master does while it does not hear the node; the second time shows that the first left no trace.
+    for _ in 0..2 {
+        cluster.change(POD, |pod| {
+            for condition in pod["status"]["conditions"].as_array_mut().unwrap() {
+                if condition["type"] == "Ready" {
+                    condition["status"] = json!("False");
+                    condition["reason"] = json!("NodeNotReady");
+                }
+            }
+        });
+        ready(&cluster).await;
+    }
+    // A condition of somebody else's own stays, and what is right is not written again.
+    cluster.change(POD, |pod| {
+        let condition = json!({"type": "example.com/gate", "status": "True"});
+        pod["status"]["conditions"].as_array_mut().unwrap().push(condition);
+    });
+    beats(&cluster, 10).await;
+    let settled = cluster.get(POD).unwrap();
+    assert!(settled["status"]["conditions"].to_string().contains("example.com/gate"), "{settled}");
+    beats(&cluster, 20).await;
+    assert_eq!(cluster.get(POD).unwrap()["metadata"]["resourceVersion"], settled["metadata"]["resourceVersion"]);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_of_the_same_name_is_another_pod() {
     let (dir, sim, cluster) = (tempfile::tempdir().unwrap(), sim(), Cluster::at(10));
     let master = Master::start(&cluster).await;
