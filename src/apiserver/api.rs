@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use base::Stopping;
+use base::{LogLimit, Stopping};
 use objects::Status;
 use store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,6 +27,12 @@ pub struct Api {
     pub options: Options,
     pub stopping: Stopping,
     pub metrics: Metrics,
+    /// Log lines about callers whose handshake failed.
+    pub strangers: LogLimit,
+    /// Log lines about requests that were answered with 401 or 403.
+    pub refusals: LogLimit,
+    /// Log lines about joins that were refused.
+    pub refused_joins: LogLimit,
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
     longrunning: Arc<Semaphore>,
@@ -56,6 +62,9 @@ impl Api {
             cluster,
             stopping,
             metrics: Metrics::default(),
+            strangers: LogLimit::default(),
+            refusals: LogLimit::default(),
+            refused_joins: LogLimit::default(),
             reads: room(options.reads_max),
             writes: room(options.writes_max),
             longrunning: room(options.longrunning_max),

@@ -1,13 +1,16 @@
 //! Barque's own endpoints, and those about this process: health, version, metrics, status, join, heartbeat.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Method;
+use identity::Token;
 use objects::Status;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use store::Beat;
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::api::Api;
 use crate::authorization;
@@ -16,7 +19,7 @@ use crate::errors;
 use crate::metrics;
 use crate::reply::{self, Response};
 use crate::route::{Health, Own};
-use crate::router::Call;
+use crate::router::{Call, shown};
 use crate::version;
 
 /// Largest join request: two signing requests and a token take a few KiB.
@@ -84,7 +87,37 @@ pub async fn own(call: &Call, which: Own, body: body::Incoming) -> Result<Respon
 ///
 /// # Errors
 /// 405 for other methods, 413 and 429 for too much, and what the cluster refuses.
-pub async fn join(api: &Api, method: &Method, body: body::Incoming) -> Result<Response, Status> {
+pub async fn join(api: &Api, from: SocketAddr, method: &Method, body: body::Incoming) -> Result<Response, Status> {
+    let mut joiner = Joiner::default();
+    let outcome = let_in(api, method, body, &mut joiner).await;
+    if let Err(status) = &outcome {
+        let (Joiner { role, name, token }, reason) = (joiner, shown(&status.message));
+        api.refused_joins.line(|left_out| {
+            warn!(%from, role, name, token, code = status.code, reason, left_out, "a join was refused");
+        });
+    }
+    outcome
+}
+
+/// Who wants to join, as a log may show it.
+#[derive(Default)]
+struct Joiner {
+    role: String,
+    name: String,
+    /// The token without its secret.
+    token: String,
+}
+
+impl Joiner {
+    fn of(request: &Value) -> Self {
+        let text = |field: &str| request[field].as_str().unwrap_or_default();
+        // What does not parse may be most of a secret.
+        let token = text("token").parse::<Token>().map_or_else(|_| "malformed".to_owned(), |token| token.to_string());
+        Self { role: shown(text("role")), name: shown(text("name")), token }
+    }
+}
+
+async fn let_in(api: &Api, method: &Method, body: body::Incoming, joiner: &mut Joiner) -> Result<Response, Status> {
     if method != Method::POST {
         return Err(errors::method_not_allowed());
     }
@@ -93,6 +126,7 @@ pub async fn join(api: &Api, method: &Method, body: body::Incoming) -> Result<Re
     // What does not parse may hold a token: it is not quoted.
     let request: Value =
         serde_json::from_slice(&bytes).map_err(|_| Status::bad_request("the join request is not JSON"))?;
+    *joiner = Joiner::of(&request);
     api.cluster.admit(request).await.map(|answer| reply::value(200, &answer))
 }
 

@@ -1,5 +1,6 @@
 //! Who answers a request: limits, authorization and deadline, then the handler of its verb.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use identity::Caller;
 use objects::selector::Fields;
 use objects::{Resource, Status};
 use tokio::time::{Instant, timeout_at};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::api::{Api, Load};
 use crate::authorization::{self, Attributes, Decision};
@@ -26,6 +27,10 @@ use crate::{
 
 /// What a handler gets beyond its deadline, so that the store's own, clearer answer comes first.
 const MARGIN: Duration = Duration::from_millis(500);
+/// Of a path or a message, in a log line.
+const SHOWN_CHARS_MAX: usize = 200;
+/// The verb of join requests, for logs and metrics.
+const JOIN: &str = "join";
 
 /// A request that has been read as far as every handler needs it.
 pub struct Call {
@@ -90,15 +95,24 @@ impl Verb {
 }
 
 /// Answers one request. Never fails: every fault is an answer.
-pub async fn answer(api: Arc<Api>, caller: Caller, request: Request<Incoming>) -> Response {
+pub async fn answer(api: Arc<Api>, from: SocketAddr, caller: Caller, request: Request<Incoming>) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let mut seen = Seen { verb: "other", resource: String::new() };
     let user = caller.user.clone();
     let _inflight = api.metrics.inflight();
-    let response = match dispatch(Arc::clone(&api), caller, request, &mut seen).await {
+    let response = match dispatch(Arc::clone(&api), from, caller, request, &mut seen).await {
         Ok(response) => response,
-        Err(status) => reply::status(&status),
+        Err(status) => {
+            // A refused join is told where more is known about it.
+            if matches!(status.code, 401 | 403) && seen.verb != JOIN {
+                let (path, reason) = (shown(&path), shown(&status.message));
+                api.refusals.line(|left_out| {
+                    warn!(%from, %user, %method, path, code = status.code, reason, left_out, "a request was refused");
+                });
+            }
+            reply::status(&status)
+        }
     };
     let code = response.status().as_u16();
     let elapsed = started.elapsed();
@@ -106,6 +120,11 @@ pub async fn answer(api: Arc<Api>, caller: Caller, request: Request<Incoming>) -
     let request = metrics::Request { verb: seen.verb, resource: seen.resource, code };
     api.metrics.answered(request, elapsed.as_secs_f64());
     response
+}
+
+/// What came from outside, as a log may show it: not too long. The log itself quotes and escapes it.
+pub fn shown(text: &str) -> String {
+    text.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
 /// What a request turned out to be, for logs and metrics.
@@ -116,6 +135,7 @@ struct Seen {
 
 async fn dispatch(
     api: Arc<Api>,
+    from: SocketAddr,
     caller: Caller,
     mut request: Request<Incoming>,
     seen: &mut Seen,
@@ -136,8 +156,9 @@ async fn dispatch(
             return Ok(own::version());
         }
         Ok(Route::Own(Own::Join)) => {
+            seen.verb = JOIN;
             let deadline = Instant::now() + api.options.request_deadline;
-            return within(deadline, own::join(&api, &parts.method, body)).await;
+            return within(deadline, own::join(&api, from, &parts.method, body)).await;
         }
         _ if caller.is_anonymous() => return Err(Status::unauthorized()),
         _ => {}

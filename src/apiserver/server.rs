@@ -1,6 +1,7 @@
 //! Connections: TLS, HTTP/1.1 and HTTP/2, limits, and an orderly end.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use store::Store;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::api::Api;
 use crate::cluster::Cluster;
@@ -62,12 +63,12 @@ pub async fn serve(
     while let Some(accepted) = stopping.unless(accept(&listener, &room)).await {
         while connections.try_join_next().is_some() {}
         match accepted {
-            Ok((stream, permit)) => {
+            Ok((stream, from, permit)) => {
                 failures = 0;
                 let (api, tls, watcher) = (Arc::clone(&api), Arc::clone(&tls), graceful.watcher());
                 connections.spawn(async move {
                     let _permit = permit;
-                    connection(api, tls, stream, watcher).await;
+                    connection(api, tls, (stream, from), watcher).await;
                 });
             }
             Err(source) => {
@@ -95,16 +96,16 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, permit))
+    let (stream, from) = listener.accept().await?;
+    Ok((stream, from, permit))
 }
 
 async fn connection(
     api: Arc<Api>,
     tls: Arc<ServerConfig>,
-    stream: TcpStream,
+    (stream, from): (TcpStream, SocketAddr),
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     // Small events must not wait for more.
@@ -113,8 +114,12 @@ async fn connection(
     }
     let (stream, caller) = match identity::handshake::accept(tls, stream).await {
         Ok(accepted) => accepted,
+        Err(error) if error.is_hangup() => {
+            debug!(%from, %error, "a caller went away");
+            return;
+        }
         Err(error) => {
-            debug!(%error, "a caller was refused");
+            api.strangers.line(|left_out| warn!(%from, %error, left_out, "a caller of the API was refused"));
             return;
         }
     };
@@ -122,7 +127,7 @@ async fn connection(
     let service = service_fn(move |request: Request<hyper::body::Incoming>| {
         let request = request.map(|body| body.map_err(std::io::Error::other).boxed_unsync());
         let (api, caller) = (Arc::clone(&api), caller.clone());
-        async move { Ok::<_, Infallible>(guarded(api, caller, request).await) }
+        async move { Ok::<_, Infallible>(guarded(api, from, caller, request).await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(HEADER_BYTES_MAX as usize);
@@ -140,8 +145,13 @@ async fn connection(
 }
 
 /// A defect in one handler costs one answer, not the connection with all its watches.
-async fn guarded(api: Arc<Api>, caller: Caller, request: Request<crate::body::Incoming>) -> reply::Response {
-    match AssertUnwindSafe(router::answer(api, caller, request)).catch_unwind().await {
+async fn guarded(
+    api: Arc<Api>,
+    from: SocketAddr,
+    caller: Caller,
+    request: Request<crate::body::Incoming>,
+) -> reply::Response {
+    match AssertUnwindSafe(router::answer(api, from, caller, request)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => {
             error!("a request handler panicked");

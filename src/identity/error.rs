@@ -82,6 +82,14 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether a handshake ended because the other side went away without a word, as port scans and the checks of load
+    /// balancers do: nobody was refused.
+    pub fn is_hangup(&self) -> bool {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        matches!(self, Self::Handshake(error)
+            if matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe))
+    }
+
     pub(crate) fn key(reason: impl std::fmt::Display) -> Self {
         Self::Key(reason.to_string())
     }

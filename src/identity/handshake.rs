@@ -71,6 +71,9 @@ fn failure(error: std::io::Error) -> Error {
         Some(rustls::Error::InvalidCertificate(
             Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. },
         )) => format!("{error}; check the clocks of both machines, and renew the certificate if they are right"),
+        Some(rustls::Error::NoCertificatesPresented) => "no certificate was shown, and one is needed here".to_owned(),
+        Some(rustls::Error::InvalidMessage(_)) => "what was sent is not TLS".to_owned(),
+        Some(rustls::Error::AlertReceived(alert)) => format!("the other side refused ({alert:?})"),
         _ => return Error::Handshake(error),
     };
     Error::Handshake(std::io::Error::new(error.kind(), reason))

@@ -304,3 +304,32 @@ fn trust_needs_a_certificate() {
     let token = Token::new(crate::Role::Node, trust.hash().unwrap());
     assert!(tls::pinned_client(token.authority_hash()).is_ok());
 }
+
+#[tokio::test]
+async fn a_failed_handshake_is_told_in_plain_words() {
+    let authority = authority();
+    let own = reloadable(authority.master_peer(1).unwrap());
+    let server = tls::peer_server(&authority.peers().unwrap(), own).unwrap();
+    let told = async |sent: Option<&[u8]>, client: Option<Arc<ClientConfig>>| {
+        let (mut near, far) = tokio::io::duplex(64 * 1024);
+        let server = server.clone();
+        let serving = tokio::spawn(async move { accept(server, far).await.map(|_| ()).expect_err("refused") });
+        if let Some(bytes) = sent {
+            near.write_all(bytes).await.unwrap();
+            // It answers with an alert, which is of no interest here.
+            let _ = near.read_u8().await;
+        } else if let Some(client) = client {
+            let mut stream = connect(client, anywhere(), near, Duration::from_secs(5)).await.unwrap();
+            stream.read_u8().await.expect_err("refused");
+        } else {
+            drop(near);
+        }
+        serving.await.unwrap()
+    };
+    let nobody = told(None, Some(tls::unchecked_client().unwrap())).await;
+    assert!(nobody.to_string().contains("no certificate was shown") && !nobody.is_hangup(), "{nobody}");
+    let plain = told(Some(b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"), None).await;
+    assert!(plain.to_string().contains("is not TLS") && !plain.is_hangup(), "{plain}");
+    let gone = told(None, None).await;
+    assert!(gone.is_hangup(), "{gone}");
+}

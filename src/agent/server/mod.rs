@@ -13,7 +13,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use base::{Backoff, Stopping, TaskGroup};
+use base::{Backoff, LogLimit, Stopping, TaskGroup};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -39,10 +39,12 @@ pub(crate) async fn serve(context: Arc<Context>, listener: TcpListener, tls: Arc
     let router = router(served);
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let tasks = TaskGroup::new("agent server");
+    // One limit for each kind of line.
+    let (strangers, crowds) = (Arc::new(LogLimit::default()), LogLimit::default());
     let mut trouble = Backoff::doubling(Duration::from_millis(10), Duration::from_secs(1));
     while let Some(accepted) = stopping.unless(listener.accept()).await {
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 stopping.unless(trouble.wait()).await;
@@ -51,16 +53,23 @@ pub(crate) async fn serve(context: Arc<Context>, listener: TcpListener, tls: Arc
         };
         trouble.reset();
         let Ok(place) = connections.clone().try_acquire_owned() else {
-            tracing::warn!(limit = CONNECTIONS_MAX, "too many connections; refusing one");
+            crowds.line(|left_out| {
+                tracing::warn!(%from, limit = CONNECTIONS_MAX, left_out, "too many connections; refusing one");
+            });
             continue;
         };
-        let (tls, router) = (tls.clone(), router.clone());
+        let (tls, router, strangers) = (tls.clone(), router.clone(), Arc::clone(&strangers));
         tasks.spawn("connection", async move {
             let _place = place;
             let stream = match identity::handshake::accept(tls, stream).await {
                 Ok((stream, _)) => stream,
+                Err(error) if error.is_hangup() => {
+                    tracing::debug!(%from, %error, "a caller went away");
+                    return;
+                }
                 Err(error) => {
-                    tracing::debug!(%error, "a connection was refused");
+                    strangers
+                        .line(|left_out| tracing::warn!(%from, %error, left_out, "a caller of the agent was refused"));
                     return;
                 }
             };

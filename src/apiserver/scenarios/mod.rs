@@ -187,7 +187,8 @@ impl World {
             request = request.header(*name, *value);
         }
         let body = Full::new(Bytes::copy_from_slice(body)).map_err(|never| match never {}).boxed_unsync();
-        router::answer(Arc::clone(&self.api), caller, request.body(body).unwrap()).await
+        router::answer(Arc::clone(&self.api), ([127, 0, 0, 1], 50_000).into(), caller, request.body(body).unwrap())
+            .await
     }
 
     async fn send(&self, caller: Caller, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {

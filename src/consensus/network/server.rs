@@ -1,8 +1,10 @@
 //! The answering side: takes connections of other masters and hands their questions on.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::LogLimit;
 use futures::future::BoxFuture;
 use rustls::ServerConfig;
 use tokio::io::{self, AsyncWriteExt, BufReader};
@@ -38,6 +40,7 @@ pub struct Server {
 /// Takes connections until it is dropped.
 pub async fn serve(server: Arc<Server>, listener: TcpListener) {
     let mut connections = tokio::task::JoinSet::new();
+    let refusals = Arc::new(LogLimit::default());
     loop {
         while connections.try_join_next().is_some() {}
         if connections.len() >= CONNECTIONS_MAX {
@@ -46,9 +49,9 @@ pub async fn serve(server: Arc<Server>, listener: TcpListener) {
         }
         match listener.accept().await {
             Ok((tcp, from)) => {
-                let server = Arc::clone(&server);
+                let (server, refusals) = (Arc::clone(&server), Arc::clone(&refusals));
                 connections.spawn(async move {
-                    if let Err(error) = connection(server, tcp).await {
+                    if let Err(error) = connection(server, &refusals, tcp, from).await {
                         debug!(%from, %error, "a peer's connection ended");
                     }
                 });
@@ -62,16 +65,24 @@ pub async fn serve(server: Arc<Server>, listener: TcpListener) {
     }
 }
 
-async fn connection(server: Arc<Server>, tcp: TcpStream) -> io::Result<()> {
+async fn connection(server: Arc<Server>, refusals: &LogLimit, tcp: TcpStream, from: SocketAddr) -> io::Result<()> {
     tcp.set_nodelay(true)?;
-    let (stream, caller) = identity::handshake::accept(Arc::clone(&server.tls), tcp).await.map_err(io::Error::other)?;
+    let accepted = identity::handshake::accept(Arc::clone(&server.tls), tcp).await;
+    let (stream, caller) = accepted.map_err(|error| {
+        if !error.is_hangup() {
+            refusals.line(|left_out| warn!(%from, %error, left_out, "a caller of the peer port was refused"));
+        }
+        io::Error::other(error)
+    })?;
     let (input, mut output) = io::split(stream);
     let mut input = BufReader::with_capacity(READ_BYTES, input);
     let hello = timeout(HELLO_DEADLINE, frame::read(&mut input)).await??;
     let hello = hello.filter(|frame| frame.kind == Kind::Hello).ok_or_else(|| frame::invalid("no hello"))?;
     let hello: Hello = hello.message()?;
     if let Err(reason) = admit(&hello, &server.cluster, server.id, caller.master()) {
-        warn!(from = hello.from, user = %caller.user, %reason, "a peer is refused");
+        refusals.line(|left_out| {
+            warn!(%from, id = hello.from, user = %caller.user, %reason, left_out, "a caller of the peer port was refused");
+        });
         output.write_all(&frame::encode(Kind::Hello, 0, &Response::Refused(reason.clone()))?).await?;
         output.shutdown().await?;
         return Err(io::Error::other(reason));

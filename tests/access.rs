@@ -1,0 +1,200 @@
+//! Who is not let in: strangers and tokens that are no good are refused by real processes, in one clear line, and the log
+//! of whoever refused says who it was and why. Containers are simulated.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chaos::{Cluster, Shape};
+use client::{Address, Call, Client, Endpoints};
+use identity::{Authority, Credential, ReloadableCert, Role, Token, names, tls};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+const BARQUE: &str = env!("CARGO_BIN_EXE_barque");
+/// For what happens at once on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A small cluster, and what its masters know.
+struct House {
+    cluster: Cluster,
+    authority: Authority,
+    master: u64,
+    api: SocketAddr,
+    peers: SocketAddr,
+}
+
+impl House {
+    fn new(nodes: u8) -> Self {
+        let shape = Shape { masters: 1, nodes, runtime: "sim" };
+        let cluster = Cluster::start(Path::new(BARQUE), shape).expect("a cluster");
+        let folder = cluster.dir().join("master-1");
+        let (authority, _) = master::administrator(&folder).expect("an authority");
+        let read = |name: &str| read_json(&folder.join(name));
+        let (config, record) = (read("config.json"), read("master.json"));
+        let port = |key: &str| config[key]["listen"].as_str().expect(key).parse().expect(key);
+        let (api, peers, master) = (port("api"), port("peers"), record["id"].as_u64().expect("an id"));
+        Self { cluster, authority, master, api, peers }
+    }
+
+    /// A client of the API that shows this certificate.
+    fn client(&self, own: Option<Credential>) -> Arc<ClientConfig> {
+        tls::api_client(&self.authority.serving().unwrap(), own.map(reloadable)).unwrap()
+    }
+
+    /// The code that a GET is answered with.
+    async fn get(&self, own: Option<Credential>, path: &str) -> u16 {
+        let client = Client::new(Endpoints::parse(&self.api.to_string()).unwrap(), self.client(own));
+        let master: Address = self.api.to_string().parse().unwrap();
+        client.request_to(&master, Call::get(path)).await.expect("an answer").status.as_u16()
+    }
+
+    /// Waits until one line of a process's log has all these words, and returns it.
+    fn logged(&self, process: &str, words: &[&str]) -> String {
+        let path = self.cluster.dir().join(process).join("log");
+        let look = || {
+            let log = std::fs::read_to_string(&path).expect("a log");
+            Ok(log.lines().find(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned))
+        };
+        let line = self.cluster.wait("a line of the log", PATIENCE, look).unwrap_or_else(|error| {
+            panic!("{error}: {words:?} in\n{}", std::fs::read_to_string(&path).unwrap_or_default())
+        });
+        assert!(line.contains(" WARN "), "{line}");
+        line
+    }
+
+    /// A token whose record the cluster keeps; it expires in an hour, or expired a minute ago.
+    async fn token(&self, role: Role, expired: bool, uses: Option<u32>) -> Token {
+        let token = Token::new(role, self.authority.serving().unwrap().hash().unwrap());
+        let now = base::clock::now();
+        let expires = if expired { now - Duration::from_secs(60) } else { now + Duration::from_secs(3_600) };
+        let secret = master::token_secret(&token.record(expires, uses));
+        let admin = self.cluster.master_client("master-1").expect("a client");
+        admin.create("/api/v1/namespaces/kube-system/secrets", &secret).await.expect("a secret");
+        token
+    }
+}
+
+fn read_json(path: &Path) -> Value {
+    serde_json::from_str(&std::fs::read_to_string(path).expect("a file")).expect("JSON")
+}
+
+fn reloadable(credential: Credential) -> Arc<ReloadableCert> {
+    ReloadableCert::new(credential).unwrap()
+}
+
+/// Connects once and expects to be refused: in TLS 1.3 a client learns it only by reading. Returns its own address.
+async fn turned_away(address: SocketAddr, tls: Arc<ClientConfig>, name: ServerName<'static>) -> SocketAddr {
+    let stream = TcpStream::connect(address).await.expect("somebody listens");
+    let own = stream.local_addr().unwrap();
+    if let Ok(mut stream) = identity::handshake::connect(tls, name, stream, PATIENCE).await {
+        let heard = tokio::time::timeout(PATIENCE, stream.read_u8()).await.expect("an end");
+        assert!(heard.is_err(), "{address} let a stranger in");
+    }
+    own
+}
+
+/// How `barque node` ends with this token: its exit code and what it says.
+fn join(house: &House, name: &str, token: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(BARQUE);
+    command.args(["node", "--masters", &house.api.to_string(), "--token", token, "--name", name, "--dir"]);
+    command.arg(folder.path()).args(["--address", "127.0.0.1", "--runtime", "sim"]);
+    ending(&mut command)
+}
+
+/// The exit code and the standard error of a command that is to end by itself.
+fn ending(command: &mut Command) -> (Option<i32>, String) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let began = Instant::now();
+    while child.try_wait().expect("a child").is_none() {
+        if began.elapsed() > PATIENCE {
+            child.kill().expect("it is killed");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.wait_with_output().expect("it ended");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A command that was refused ends with 1 and says why in one line.
+fn one_line((code, errors): &(Option<i32>, String), words: &[&str]) {
+    assert_eq!(*code, Some(1), "{errors}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.starts_with("barque: "), "{errors}");
+    for word in words {
+        assert!(errors.contains(word), "{word:?} is missing in: {errors}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_are_refused_and_the_log_names_them() {
+    let house = House::new(1);
+    let foreign = Authority::generate("elsewhere").unwrap();
+
+    // The API: a caller without a certificate is nobody, one of another cluster does not even get to ask.
+    assert_eq!(house.get(None, "/api/v1/nodes").await, 401);
+    house
+        .logged("master-1", &["a request was refused", "from=127.0.0.1:", "/api/v1/nodes", "code=401", "Unauthorized"]);
+    let host = names::host_server_name("127.0.0.1").unwrap();
+    let intruder = house.client(Some(foreign.administrator("admin").unwrap()));
+    let from = turned_away(house.api, intruder, host.clone()).await;
+    let words = ["a caller of the API was refused", &format!("from={from}"), "issued by another authority"];
+    house.logged("master-1", &words);
+
+    // A node that wants what is not its own.
+    let folder = house.cluster.dir().join("node-1");
+    let node = Credential::load(&folder.join("client.json")).unwrap().expect("a certificate");
+    assert_eq!(house.get(Some(node.clone()), "/api/v1/namespaces/kube-system/secrets").await, 403);
+    house.logged("master-1", &["a request was refused", "system:node:node-1", "code=403", "secrets", "forbidden"]);
+
+    // The masters' own port.
+    let name = names::peer_server_name(house.master);
+    let from = turned_away(house.peers, tls::unchecked_client().unwrap(), name.clone()).await;
+    house.logged("master-1", &["a caller of the peer port was refused", &format!("from={from}"), "no certificate"]);
+    let other_master = reloadable(foreign.master_peer(house.master).unwrap());
+    let intruder = tls::peer_client(&house.authority.peers().unwrap(), other_master).unwrap();
+    let from = turned_away(house.peers, intruder, name).await;
+    house.logged("master-1", &["a caller of the peer port was refused", &format!("from={from}"), "another authority"]);
+
+    // The agent's port: masters only.
+    let config = read_json(&folder.join("config.json"));
+    let agent = format!("{}:{}", config["address"].as_str().unwrap(), config["port"]).parse().unwrap();
+    let name = names::agent_server_name("node-1").unwrap();
+    let serving = house.authority.serving().unwrap();
+    let client = |own: Credential| tls::agent_client(&serving, Some(reloadable(own))).unwrap();
+    for (tls, reason) in [
+        (tls::unchecked_client().unwrap(), "no certificate was shown"),
+        (client(foreign.master_client(house.master).unwrap()), "issued by another authority"),
+        (client(node), "does not belong to a master"),
+    ] {
+        let from = turned_away(agent, tls, name.clone()).await;
+        house.logged("node-1", &["a caller of the agent was refused", &format!("from={from}"), reason]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_that_are_no_good_are_refused_and_the_log_names_them() {
+    let house = House::new(0);
+    let hash = house.authority.serving().unwrap().hash().unwrap();
+    let rows = [
+        (house.token(Role::Node, true, None).await, "the join token expired at"),
+        (Token::new(Role::Node, hash), "the join token is not known to this cluster"),
+        (house.token(Role::Master, false, None).await, "lets a master join, not a node"),
+    ];
+    for (number, (token, reason)) in rows.iter().enumerate() {
+        let name = format!("late-{number}");
+        let ended = join(&house, &name, &token.expose());
+        one_line(&ended, &["joining was refused", reason, "barque token create"]);
+        let line = house.logged("master-1", &["a join was refused", &name, &token.to_string(), "code=401", reason]);
+        let secret = token.expose();
+        assert!(!line.contains(secret.split('.').nth(3).unwrap()), "{line}");
+    }
+    let nodes = house.cluster.master_client("master-1").unwrap().get("/api/v1/nodes").await.unwrap();
+    assert_eq!(nodes["items"], serde_json::json!([]), "nothing came in");
+}
