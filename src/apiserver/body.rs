@@ -73,7 +73,12 @@ pub fn object(kind: &Kind, headers: &HeaderMap, bytes: &[u8]) -> Result<(Value, 
     match encoding(headers)? {
         Encoding::Json => canonical::decode(kind, bytes),
         Encoding::Yaml => canonical::decode_value(kind, yaml::parse(bytes)?),
-        Encoding::Protobuf => canonical::decode_value(kind, protobuf::decode(bytes)?.2),
+        Encoding::Protobuf => {
+            let (value, mut odd) = protobuf::decode(bytes)?;
+            let (value, more) = canonical::decode_value(kind, value)?;
+            odd.extend(more);
+            Ok((value, odd))
+        }
     }
 }
 
@@ -90,7 +95,7 @@ pub fn value(headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Status> {
             .map(|(value, _)| value)
             .map_err(|reason| Status::bad_request(format!("the body does not decode: {reason}"))),
         Encoding::Yaml => yaml::parse(bytes),
-        Encoding::Protobuf => Ok(protobuf::decode(bytes)?.2),
+        Encoding::Protobuf => Ok(protobuf::decode(bytes)?.0),
     }
 }
 

@@ -18,17 +18,19 @@ const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", 
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
 /// A subresource, or a resource that is only created and never stored.
-struct Extra {
+pub struct Extra {
     /// Plural of the resource it belongs to.
     parent: &'static str,
     /// Group of the parent.
     parent_group: &'static str,
     /// Name behind the slash.
-    name: &'static str,
-    /// Group and version of what is sent and answered; empty for the parent's own.
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
+    pub name: &'static str,
+    /// Group of what is sent and answered; empty for the parent's own.
+    pub group: &'static str,
+    /// Version of it.
+    pub version: &'static str,
+    /// Kind of it.
+    pub kind: &'static str,
     verbs: &'static [&'static str],
 }
 
@@ -122,7 +124,8 @@ fn reviews_of(group: &str) -> impl Iterator<Item = (&'static str, &'static str)>
     REVIEWS.iter().filter(move |(of, ..)| *of == group).map(|(_, plural, kind)| (*plural, *kind))
 }
 
-fn extras_of(kind: &Kind) -> impl Iterator<Item = &'static Extra> {
+/// The subresources of a kind that follow from no flag of it.
+pub fn extras_of(kind: &Kind) -> impl Iterator<Item = &'static Extra> {
     EXTRAS.iter().filter(move |extra| extra.parent == kind.plural && extra.parent_group == kind.group)
 }
 

@@ -7,7 +7,7 @@ use objects::canonical::{self, Warning};
 use objects::{Cause, Key, Kind, Object, Status, defaulting, lifecycle, managed, time, validation};
 use serde_json::Value;
 use state::{Change, Origin, Precondition, Refusal, Revision, State, Stored};
-use store::Error;
+use store::{Error, Store};
 
 use crate::errors::{self, invalid_option};
 use crate::query::Query;
@@ -220,7 +220,7 @@ pub fn check(kind: &Kind, name: &str, causes: Vec<Cause>) -> Result<(), Status> 
     if causes.is_empty() { Ok(()) } else { Err(Status::invalid(&kind.group, &kind.kind, name, causes)) }
 }
 
-/// Sends a transaction, or only checks its preconditions; `None` then.
+/// Sends a transaction, or only checks its size and its preconditions; `None` then.
 ///
 /// # Errors
 /// What the store refuses.
@@ -231,8 +231,9 @@ pub async fn commit(
     dry_run: bool,
 ) -> Result<Option<Revision>, Error> {
     if dry_run {
+        let tried = Store::prepare(origin(call), preconditions, changes)?;
         let state = call.api.store.fresh(call.patience()).await?;
-        preconditions.iter().try_for_each(|precondition| holds(&state, precondition))?;
+        tried.preconditions.iter().try_for_each(|precondition| holds(&state, precondition))?;
         return Ok(None);
     }
     let done = call.api.store.transact(origin(call), preconditions, changes, call.patience()).await?;

@@ -15,8 +15,6 @@ use crate::types::{Payload, Raft};
 
 /// Bytes of transactions in one entry: a follower must write it within one heartbeat.
 pub const ENTRY_BYTES: usize = 1 << 20;
-/// Largest transaction taken; it then has an entry to itself.
-pub const TRANSACTION_BYTES_MAX: usize = 3 << 19;
 /// Entries on their way at once: while one is fsynced here, the one before is fsynced there.
 const IN_FLIGHT_MAX: usize = 3;
 /// Transactions and bytes that wait in each class; beyond it the caller is told at once.

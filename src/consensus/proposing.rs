@@ -9,7 +9,7 @@ use store::{Beat, Error, Proposer};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::coalescer::{Rejected, TRANSACTION_BYTES_MAX};
+use crate::coalescer::Rejected;
 use crate::consensus::{Consensus, Inner};
 use crate::leadership::Leadership;
 use crate::network::{ProposeOutcome, Request, Response};
@@ -35,10 +35,7 @@ impl Proposer for Consensus {
 /// Proposes through whoever leads, again under the same request id after a change of leader, until there is an answer or
 /// no time. Repeats do no harm: `apply` answers a known request id with its first answer.
 async fn propose(inner: &Inner, transaction: Transaction, deadline: Instant) -> Result<Committed, Error> {
-    let size = transaction.size();
-    if size > TRANSACTION_BYTES_MAX {
-        return Err(Error::TooLarge { size, max: TRANSACTION_BYTES_MAX });
-    }
+    store::check_size(&transaction)?;
     let mut sent = false;
     let mut leadership = inner.leadership.subscribe();
     loop {
@@ -104,7 +101,7 @@ pub async fn propose_for_peer(inner: &Inner, transactions: Vec<Transaction>, dea
         .map(|transaction| {
             // A duty never comes from elsewhere: its token would be of another process.
             let duty = matches!(transaction.origin, Origin::Duty(_));
-            let large = transaction.size() > TRANSACTION_BYTES_MAX;
+            let large = store::check_size(&transaction).is_err();
             if duty || large {
                 Err("it may not be forwarded")
             } else {

@@ -5,4 +5,5 @@ mod cluster;
 mod failover;
 mod members;
 mod reads_and_writes;
+mod snapshots;
 mod suite;

@@ -17,7 +17,7 @@ use crate::quantity::Quantity;
 use crate::{Kind, Status, time};
 
 /// How many oddities of one body are kept; upstream stops at 100 as well.
-const WARNINGS_MAX: usize = 100;
+pub(crate) const WARNINGS_MAX: usize = 100;
 
 /// Something in a body that was ignored, and that strict field validation refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,6 +29,19 @@ pub use watch::Watch;
 /// How long a transaction or read may take where the caller has no deadline of its own: longer than any failover.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
+/// Largest transaction taken, in bytes as [`Transaction::size`] counts: an entry of the log, and so a write to the disk of
+/// every master, holds at least one.
+pub const TRANSACTION_BYTES_MAX: usize = 3 << 19;
+
+/// Whether a transaction may go to the log by its size.
+///
+/// # Errors
+/// [`Error::TooLarge`].
+pub fn check_size(transaction: &Transaction) -> Result<(), Error> {
+    let size = transaction.size();
+    if size > TRANSACTION_BYTES_MAX { Err(Error::TooLarge { size, max: TRANSACTION_BYTES_MAX }) } else { Ok(()) }
+}
+
 /// The door. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -84,21 +97,15 @@ impl Store {
         self.replica.changes()
     }
 
-    /// Does all of `changes`, or nothing.
-    ///
-    /// Repeats after a leader change under the same request id until `deadline`, so an answer is definite whenever there
-    /// is time to get one.
+    /// A transaction with an id of its own, made now; for [`Self::transact`], and for writes that are only tried.
     ///
     /// # Errors
-    /// [`Error::Refused`] when a precondition does not hold; [`Error::Unavailable`] when it is certain that nothing was
-    /// done; [`Error::Unknown`] when the deadline passed after the transaction was sent: it may yet take place.
-    pub async fn transact(
-        &self,
+    /// [`Error::TooLarge`].
+    pub fn prepare(
         origin: Origin,
         preconditions: Vec<Precondition>,
         changes: Vec<Change>,
-        deadline: Instant,
-    ) -> Result<Committed, Error> {
+    ) -> Result<Transaction, Error> {
         let transaction = Transaction {
             id: RequestId(base::random::u128()),
             origin,
@@ -106,6 +113,27 @@ impl Store {
             preconditions,
             changes,
         };
+        check_size(&transaction)?;
+        Ok(transaction)
+    }
+
+    /// Does all of `changes`, or nothing.
+    ///
+    /// Repeats after a leader change under the same request id until `deadline`, so an answer is definite whenever there
+    /// is time to get one.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] when a precondition does not hold; [`Error::Unavailable`] when it is certain that nothing was
+    /// done; [`Error::Unknown`] when the deadline passed after the transaction was sent: it may yet take place;
+    /// [`Error::TooLarge`].
+    pub async fn transact(
+        &self,
+        origin: Origin,
+        preconditions: Vec<Precondition>,
+        changes: Vec<Change>,
+        deadline: Instant,
+    ) -> Result<Committed, Error> {
+        let transaction = Self::prepare(origin, preconditions, changes)?;
         self.proposer.propose(transaction, deadline).await
     }
 

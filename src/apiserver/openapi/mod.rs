@@ -1,4 +1,4 @@
-//! OpenAPI v3 for every served kind: what `kubectl explain`, `kubectl apply` and client-side tools read.
+//! OpenAPI v3 for everything that is served: what `kubectl explain`, `kubectl apply` and client-side tools read.
 //!
 //! Types and descriptions come from `k8s-openapi`, lists' and maps' merge rules from the field table in `objects`, paths
 //! from the registry of kinds. Made at the first request, the same bytes on every master of a release.
@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 use objects::kind;
 use serde_json::{Value, json};
 
+use crate::discovery::{self, REVIEWS};
 use crate::document::Document;
 
 const JSON: &str = "application/json";
@@ -27,15 +28,13 @@ pub fn answer(path: &str) -> Option<Document> {
 
 /// Group-versions in the form of paths: `api/v1`, `apis/apps/v1`.
 fn group_versions() -> Vec<(&'static str, &'static str, String)> {
+    let stored = kind::all().iter().map(|kind| (kind.group.as_str(), kind.version.as_str()));
+    let reviewed = REVIEWS.iter().map(|(group, ..)| (*group, "v1"));
     let mut all: Vec<(&str, &str, String)> = Vec::new();
-    for kind in kind::all() {
-        let path = if kind.group.is_empty() {
-            format!("api/{}", kind.version)
-        } else {
-            format!("apis/{}/{}", kind.group, kind.version)
-        };
+    for (group, version) in stored.chain(reviewed) {
+        let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
         if !all.iter().any(|(_, _, known)| *known == path) {
-            all.push((&kind.group, &kind.version, path));
+            all.push((group, version, path));
         }
     }
     all
@@ -62,14 +61,21 @@ static INDEX: LazyLock<Document> = LazyLock::new(|| {
 fn document(group: &str, version: &str) -> Value {
     let kinds: Vec<_> = kind::all().iter().filter(|kind| kind.group == group && kind.version == version).collect();
     let mut described = serde_json::Map::new();
+    let mut others = Vec::new();
     for kind in &kinds {
         described.extend(paths::of(kind));
+        let sent = discovery::extras_of(kind).filter(|extra| matches!(extra.name, "binding" | "eviction"));
+        others.extend(sent.map(|extra| (extra.group, extra.version, extra.kind)));
+    }
+    for (_, plural, kind) in REVIEWS.iter().filter(|(of, ..)| *of == group && version == "v1") {
+        described.extend([paths::review(group, plural, kind)]);
+        others.push((group, version, kind));
     }
     json!({
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": crate::version::GIT_VERSION},
         "paths": described,
-        "components": {"schemas": schemas::of(&kinds)},
+        "components": {"schemas": schemas::of(&kinds, &others)},
     })
 }
 
@@ -118,6 +124,92 @@ mod tests {
                 patch["parameters"].as_array().expect("parameters").iter().map(|one| &one["name"]).collect();
             assert!(names.contains(&&json!("fieldValidation")), "{names:?}");
             assert!(patch["requestBody"]["content"]["application/strategic-merge-patch+json"].is_object());
+        }
+    }
+
+    #[test]
+    fn what_is_no_kind_of_its_own_has_a_path_too() {
+        let pod = "/api/v1/namespaces/{namespace}/pods/{name}";
+        for (document, path, methods, kind, content) in [
+            ("api/v1", format!("{pod}/binding"), &["post"][..], "Binding", "application/json"),
+            ("api/v1", format!("{pod}/eviction"), &["post"], "Eviction", "application/json"),
+            ("api/v1", format!("{pod}/log"), &["get"], "Pod", "text/plain"),
+            ("api/v1", format!("{pod}/exec"), &["get", "post"], "PodExecOptions", "*/*"),
+            ("api/v1", format!("{pod}/attach"), &["get", "post"], "PodAttachOptions", "*/*"),
+            ("api/v1", format!("{pod}/status"), &["get", "patch", "put"], "Pod", "application/json"),
+            ("api/v1", "/api/v1/namespaces/{name}/finalize".into(), &["put"], "Namespace", "application/json"),
+            (
+                "apis/apps/v1",
+                "/apis/apps/v1/namespaces/{namespace}/deployments/{name}/scale".into(),
+                &["get", "patch", "put"],
+                "Scale",
+                "application/json",
+            ),
+            (
+                "apis/authentication.k8s.io/v1",
+                "/apis/authentication.k8s.io/v1/selfsubjectreviews".into(),
+                &["post"],
+                "SelfSubjectReview",
+                "application/json",
+            ),
+            (
+                "apis/authorization.k8s.io/v1",
+                "/apis/authorization.k8s.io/v1/subjectaccessreviews".into(),
+                &["post"],
+                "SubjectAccessReview",
+                "application/json",
+            ),
+        ] {
+            let document = body(&format!("/openapi/v3/{document}"));
+            let operations = document["paths"][&path].as_object().unwrap_or_else(|| panic!("{path}"));
+            let found: Vec<&str> =
+                operations.keys().map(String::as_str).filter(|method| *method != "parameters").collect();
+            assert_eq!(found, methods, "{path}");
+            for method in methods {
+                let operation = &operations[*method];
+                assert_eq!(operation["x-kubernetes-group-version-kind"]["kind"], kind, "{path}");
+                let answer = if *method == "post" && content == "application/json" { "201" } else { "200" };
+                assert!(operation["responses"][answer]["content"][content].is_object(), "{path}: {operation}");
+            }
+        }
+    }
+
+    #[test]
+    fn everything_that_discovery_names_has_a_path() {
+        let mut resources = 0;
+        for (group, version, path) in group_versions() {
+            let list = discovery::answer(&format!("/{path}"), None).unwrap_or_else(|| panic!("{path} is discovered"));
+            let list: Value = serde_json::from_slice(&list.body).expect("JSON");
+            let document = body(&format!("/openapi/v3/{path}"));
+            for resource in list["resources"].as_array().expect("resources") {
+                let (plural, below) = match resource["name"].as_str().expect("name").split_once('/') {
+                    Some((plural, below)) => (plural, format!("/{{name}}/{below}")),
+                    None => (resource["name"].as_str().expect("name"), String::new()),
+                };
+                let place = if resource["namespaced"] == true { "/namespaces/{namespace}" } else { "" };
+                let wanted = format!("/{path}{place}/{plural}{below}");
+                assert!(document["paths"][&wanted].is_object(), "{group}/{version} lacks {wanted}");
+                resources += 1;
+            }
+        }
+        assert!(resources > 25, "only {resources} resources");
+    }
+
+    #[test]
+    fn operations_have_ids_of_their_own_and_their_paths_parameters() {
+        for (_, _, path) in group_versions() {
+            let document = body(&format!("/openapi/v3/{path}"));
+            let mut ids = Vec::new();
+            for (path, operations) in document["paths"].as_object().expect("paths") {
+                let named = operations["parameters"].as_array().map_or(0, Vec::len);
+                assert_eq!(named, path.matches('{').count(), "{path}");
+                let operations = operations.as_object().expect("operations").values();
+                ids.extend(operations.filter_map(|one| one["operationId"].as_str().map(str::to_owned)));
+            }
+            let count = ids.len();
+            ids.sort();
+            ids.dedup();
+            assert_eq!(ids.len(), count, "{path}: {ids:?}");
         }
     }
 

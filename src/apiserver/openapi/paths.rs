@@ -3,7 +3,8 @@
 use objects::Kind;
 use serde_json::{Map, Value, json};
 
-use super::schemas::{component, gvk, reference};
+use super::schemas::{self, component, gvk, reference};
+use crate::discovery::{self, Extra};
 
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
@@ -15,55 +16,119 @@ const PATCHES: [&str; 4] = [
     "application/strategic-merge-patch+json",
 ];
 
+/// What an operation works on: for its id and for the extensions that clients look operations up by.
+struct Of {
+    /// End of the operation's id, as `PodInNamespaceStatus`.
+    id: String,
+    /// Group, version and kind of what is sent and answered.
+    gvk: Value,
+}
+
 /// All paths of one kind.
 pub fn of(kind: &Kind) -> Map<String, Value> {
-    let root = if kind.group.is_empty() {
-        format!("/api/{}", kind.version)
-    } else {
-        format!("/apis/{}/{}", kind.group, kind.version)
-    };
+    let root = root(&kind.group, &kind.version);
     let place = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
     let collection = format!("{root}{place}/{}", kind.plural);
     let own = component(kind);
     let list = format!("{own}List");
+    let id = format!("{}{}", kind.kind, if kind.namespaced { "InNamespace" } else { "" });
+    let this = |end: &str| Of { id: format!("{id}{end}"), gvk: gvk(kind) };
     let mut paths = Map::new();
-    paths.insert(
+    let mut add = |path: String, mut operations: Value| {
+        let named = [("name", "Name of the object."), ("namespace", "Namespace of the object.")];
+        let given: Vec<Value> = named
+            .iter()
+            .filter(|(name, _)| path.contains(&format!("{{{name}}}")))
+            .map(|(name, description)| {
+                json!({"name": name, "in": "path", "required": true, "description": description,
+                    "schema": {"type": "string", "uniqueItems": true}})
+            })
+            .collect();
+        if !given.is_empty() {
+            operations["parameters"] = Value::Array(given);
+        }
+        paths.insert(path, operations);
+    };
+    let options = || Some(body("application/json", DELETE_OPTIONS));
+    let several = this("");
+    add(
         collection.clone(),
         json!({
-            "get": operation(kind, "list", &list, LISTING, None),
-            "post": operation(kind, "post", &own, WRITING, Some(body("application/json", &own))),
-            "delete": operation(kind, "deletecollection", STATUS, LISTING, Some(body("application/json", DELETE_OPTIONS))),
+            "get": operation(&several, "list", &list, LISTING, None),
+            "post": operation(&several, "post", &own, WRITING, Some(body("application/json", &own))),
+            "delete": operation(&several, "deletecollection", STATUS, LISTING, options()),
         }),
     );
     if kind.namespaced {
-        let everywhere = json!({"get": operation(kind, "list", &list, LISTING, None)});
-        paths.insert(format!("{root}/{}", kind.plural), everywhere);
+        let all = Of { id: format!("{}ForAllNamespaces", kind.kind), gvk: gvk(kind) };
+        add(format!("{root}/{}", kind.plural), json!({"get": operation(&all, "list", &list, LISTING, None)}));
     }
     let item = format!("{collection}/{{name}}");
-    let mut operations = readable_and_writable(kind, &own);
-    operations["delete"] = operation(kind, "delete", STATUS, DELETING, Some(body("application/json", DELETE_OPTIONS)));
-    paths.insert(item.clone(), operations);
+    let mut operations = readable_and_writable(&this(""), &own);
+    operations["delete"] = operation(&this(""), "delete", STATUS, DELETING, options());
+    add(item.clone(), operations);
     if kind.has_status {
-        paths.insert(format!("{item}/status"), readable_and_writable(kind, &own));
+        add(format!("{item}/status"), readable_and_writable(&this("Status"), &own));
     }
     if kind.has_scale {
-        let mut scale = readable_and_writable(kind, SCALE);
-        for verb in ["get", "put", "patch"] {
-            scale[verb]["x-kubernetes-group-version-kind"] =
-                json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
-        }
-        paths.insert(format!("{item}/scale"), scale);
+        let gvk = json!({"group": "autoscaling", "version": "v1", "kind": "Scale"});
+        add(format!("{item}/scale"), readable_and_writable(&Of { id: format!("{id}Scale"), gvk }, SCALE));
+    }
+    for extra in discovery::extras_of(kind) {
+        add(format!("{item}/{}", extra.name), beside(&id, &own, kind, extra));
     }
     paths
 }
 
-fn readable_and_writable(kind: &Kind, component: &str) -> Value {
+/// The path of a kind that is asked and answered but never stored.
+pub fn review(group: &str, plural: &str, kind: &str) -> (String, Value) {
+    let of = Of { id: kind.to_owned(), gvk: json!({"group": group, "version": "v1", "kind": kind}) };
+    let own = schemas::component_of(group, "v1", kind);
+    let post = operation(&of, "post", &own, WRITING, Some(body("application/json", &own)));
+    (format!("{}/{plural}", root(group, "v1")), json!({ "post": post }))
+}
+
+fn root(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") }
+}
+
+/// A subresource that follows from no flag of its kind.
+fn beside(id: &str, own: &str, kind: &Kind, extra: &Extra) -> Value {
+    let mut letters = extra.name.chars();
+    let end: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let group = if extra.group.is_empty() { kind.group.as_str() } else { extra.group };
+    let gvk = json!({"group": group, "version": extra.version, "kind": extra.kind});
+    let of = Of { id: format!("{id}{end}"), gvk };
+    let sent = schemas::component_of(group, extra.version, extra.kind);
+    match extra.name {
+        "log" => json!({"get": text_of(operation(&of, "get", STATUS, LOG, None), "text/plain")}),
+        "exec" | "attach" => {
+            let parameters = if extra.name == "exec" { EXEC } else { &EXEC[1..] };
+            let connect = |method: &str| {
+                let mut one = text_of(operation(&of, "connect", STATUS, parameters, None), "*/*");
+                one["operationId"] = json!(format!("connect{method}{id}{end}"));
+                one
+            };
+            json!({"get": connect("Get"), "post": connect("Post")})
+        }
+        "finalize" => json!({"put": operation(&of, "put", own, WRITING, Some(body("application/json", own)))}),
+        _ => json!({"post": operation(&of, "post", STATUS, WRITING, Some(body("application/json", &sent)))}),
+    }
+}
+
+/// The operation with text or a stream as its answer.
+fn text_of(mut operation: Value, media: &str) -> Value {
+    operation["responses"]["200"]["content"] = json!({media: {"schema": {"type": "string"}}});
+    operation
+}
+
+fn readable_and_writable(of: &Of, component: &str) -> Value {
     let patch: Map<String, Value> =
         PATCHES.iter().map(|media| ((*media).to_owned(), json!({"schema": {"type": "object"}}))).collect();
     json!({
-        "get": operation(kind, "get", component, &[], None),
-        "put": operation(kind, "put", component, WRITING, Some(body("application/json", component))),
-        "patch": operation(kind, "patch", component, PATCHING, Some(json!({"required": true, "content": patch}))),
+        "get": operation(of, "get", component, &[], None),
+        "put": operation(of, "put", component, WRITING, Some(body("application/json", component))),
+        "patch": operation(of, "patch", component, PATCHING, Some(json!({"required": true, "content": patch}))),
     })
 }
 
@@ -97,19 +162,42 @@ const LISTING: &[Parameter] = &[
     ("watch", "boolean", "Follow changes instead of listing."),
 ];
 
-fn operation(kind: &Kind, action: &str, answers: &str, parameters: &[Parameter], request: Option<Value>) -> Value {
+const LOG: &[Parameter] = &[
+    ("container", "string", "Which container; needed where a pod has several."),
+    ("follow", "boolean", "Go on with what is written later."),
+    ("limitBytes", "integer", "Most bytes sent."),
+    ("previous", "boolean", "The container's last run instead of this one."),
+    ("sinceSeconds", "integer", "Only what is at most that old."),
+    ("sinceTime", "string", "Only what was written since this time."),
+    ("stream", "string", "All, Stdout or Stderr."),
+    ("tailLines", "integer", "Only that many lines from the end."),
+    ("timestamps", "boolean", "Each line begins with its time."),
+];
+
+/// The command first: attaching has none.
+const EXEC: &[Parameter] = &[
+    ("command", "string", "The program and its arguments, one parameter each."),
+    ("container", "string", "Which container; needed where a pod has several."),
+    ("stderr", "boolean", "Its error output is sent."),
+    ("stdin", "boolean", "It gets an input."),
+    ("stdout", "boolean", "Its output is sent."),
+    ("tty", "boolean", "It gets a terminal."),
+];
+
+fn operation(of: &Of, action: &str, answers: &str, parameters: &[Parameter], request: Option<Value>) -> Value {
     let parameters: Vec<Value> = parameters
         .iter()
         .map(|(name, of, description)| {
             json!({"name": name, "in": "query", "description": description, "schema": {"type": of, "uniqueItems": true}})
         })
         .collect();
+    let (code, said) = if action == "post" { ("201", "Created") } else { ("200", "OK") };
     let mut operation = json!({
-        "operationId": format!("{action}{}{}", kind.kind, if kind.namespaced { "InNamespace" } else { "" }),
+        "operationId": format!("{action}{}", of.id),
         "parameters": parameters,
-        "responses": {"200": {"description": "OK", "content": {"application/json": {"schema": reference(answers)}}}},
+        "responses": {code: {"description": said, "content": {"application/json": {"schema": reference(answers)}}}},
         "x-kubernetes-action": action,
-        "x-kubernetes-group-version-kind": gvk(kind),
+        "x-kubernetes-group-version-kind": of.gvk,
     });
     if let Some(request) = request {
         operation["requestBody"] = request;

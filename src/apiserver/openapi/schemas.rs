@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{apps, autoscaling, coordination, core};
+use k8s_openapi::api::{apps, authentication, authorization, autoscaling, coordination, core, policy};
 use k8s_openapi::apimachinery::pkg::apis::meta;
 use objects::{Kind, fields};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -11,11 +11,15 @@ use serde_json::{Map, Value, json};
 /// Where components live in a document.
 const COMPONENTS: &str = "#/components/schemas/";
 
-/// Schemas of `kinds`, their lists, and all that these refer to.
-pub fn of(kinds: &[&Arc<Kind>]) -> Map<String, Value> {
+/// Schemas of `kinds`, their lists, of what else is sent to a group-version (`others`: group, version and kind), and all
+/// that these refer to.
+pub fn of(kinds: &[&Arc<Kind>], others: &[(&str, &str, &str)]) -> Map<String, Value> {
     let mut generator = SchemaSettings::openapi3().into_generator();
     for kind in kinds {
-        register(&mut generator, kind);
+        register(&mut generator, &kind.message);
+    }
+    for (group, version, kind) in others {
+        register(&mut generator, &component_of(group, version, kind).replacen("io.k8s.", "k8s.io.", 1));
     }
     generator.subschema_for::<meta::v1::DeleteOptions>();
     generator.subschema_for::<meta::v1::Status>();
@@ -34,6 +38,11 @@ pub fn of(kinds: &[&Arc<Kind>]) -> Map<String, Value> {
         }
         schemas.insert(format!("{name}List"), list_of(kind, &name));
     }
+    for (group, version, kind) in others {
+        if let Some(schema) = schemas.get_mut(&component_of(group, version, kind)) {
+            schema["x-kubernetes-group-version-kind"] = json!([{"group": group, "version": version, "kind": kind}]);
+        }
+    }
     if let Some(scale) = schemas.get_mut("io.k8s.api.autoscaling.v1.Scale") {
         scale["x-kubernetes-group-version-kind"] = json!([{"group": "autoscaling", "version": "v1", "kind": "Scale"}]);
     }
@@ -43,6 +52,12 @@ pub fn of(kinds: &[&Arc<Kind>]) -> Map<String, Value> {
 /// Name of a kind's component, as `io.k8s.api.core.v1.Pod`.
 pub fn component(kind: &Kind) -> String {
     kind.message.replacen("k8s.io.", "io.k8s.", 1)
+}
+
+/// Name of the component of what is no kind of its own, as `io.k8s.api.policy.v1.Eviction`.
+pub fn component_of(group: &str, version: &str, kind: &str) -> String {
+    let package = if group.is_empty() { "core" } else { group.split('.').next().unwrap_or(group) };
+    format!("io.k8s.api.{package}.{version}.{kind}")
 }
 
 /// A reference to a component.
@@ -55,8 +70,8 @@ pub fn gvk(kind: &Kind) -> Value {
     json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
 }
 
-fn register(generator: &mut SchemaGenerator, kind: &Kind) {
-    match kind.message.as_str() {
+fn register(generator: &mut SchemaGenerator, message: &str) {
+    match message {
         "k8s.io.api.core.v1.Namespace" => generator.subschema_for::<core::v1::Namespace>(),
         "k8s.io.api.core.v1.Node" => generator.subschema_for::<core::v1::Node>(),
         "k8s.io.api.core.v1.Pod" => generator.subschema_for::<core::v1::Pod>(),
@@ -67,6 +82,20 @@ fn register(generator: &mut SchemaGenerator, kind: &Kind) {
         "k8s.io.api.apps.v1.Deployment" => generator.subschema_for::<apps::v1::Deployment>(),
         "k8s.io.api.apps.v1.ReplicaSet" => generator.subschema_for::<apps::v1::ReplicaSet>(),
         "k8s.io.api.coordination.v1.Lease" => generator.subschema_for::<coordination::v1::Lease>(),
+        "k8s.io.api.core.v1.Binding" => generator.subschema_for::<core::v1::Binding>(),
+        "k8s.io.api.policy.v1.Eviction" => generator.subschema_for::<policy::v1::Eviction>(),
+        "k8s.io.api.authentication.v1.SelfSubjectReview" => {
+            generator.subschema_for::<authentication::v1::SelfSubjectReview>()
+        }
+        "k8s.io.api.authorization.v1.SelfSubjectAccessReview" => {
+            generator.subschema_for::<authorization::v1::SelfSubjectAccessReview>()
+        }
+        "k8s.io.api.authorization.v1.SelfSubjectRulesReview" => {
+            generator.subschema_for::<authorization::v1::SelfSubjectRulesReview>()
+        }
+        "k8s.io.api.authorization.v1.SubjectAccessReview" => {
+            generator.subschema_for::<authorization::v1::SubjectAccessReview>()
+        }
         // A kind without a typed schema is described by its metadata alone; a test holds that there is none.
         _ => generator.subschema_for::<meta::v1::ObjectMeta>(),
     };

@@ -114,6 +114,30 @@ async fn a_watch_flows_over_both_versions_and_ends_when_the_server_stops() {
     assert!(TcpStream::connect(served.address).await.is_err(), "nobody listens any more");
 }
 
+#[tokio::test]
+async fn a_request_that_is_too_large_is_told_so_over_both_versions() {
+    let served = served().await;
+    let path = "/api/v1/namespaces/d/configmaps";
+    let body = json!({"metadata": {"name": "x"}, "data": {"a": "x".repeat(4 << 20)}});
+    let (code, first) = text(served.over_http1(true, request("POST", path, &body)).await).await;
+    assert_eq!(code, 413, "{first}");
+    let (mut sender, connection) =
+        http2::handshake(TokioExecutor::new(), TokioIo::new(served.dial(true, true).await)).await.unwrap();
+    tokio::spawn(connection);
+    let post = Request::post(format!("https://test{path}")).body(Full::<Bytes>::new(body.to_string().into())).unwrap();
+    let (code, second) = text(sender.send_request(post).await.unwrap()).await;
+    assert_eq!(code, 413, "{second}");
+    for answer in [first, second] {
+        let status: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!((&status["reason"], &status["code"]), (&json!("RequestEntityTooLarge"), &json!(413)));
+    }
+    // The connection serves on.
+    let get = Request::get(format!("https://test{path}")).body(Full::<Bytes>::default()).unwrap();
+    let (code, list) = text(sender.send_request(get).await.unwrap()).await;
+    assert_eq!(code, 200);
+    assert_eq!(serde_json::from_str::<Value>(&list).unwrap()["items"], json!([]));
+}
+
 /// An agent that answers what the tests ask for.
 async fn agent(authority: &Authority, node: &str) -> SocketAddr {
     let key = KeyRequest::generate("test").unwrap();

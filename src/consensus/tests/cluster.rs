@@ -14,7 +14,8 @@ use store::{Liveness, Proposer, Replica, Store};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-use crate::{Consensus, Leadership, Member, Options, Role, Timers};
+use crate::types::LogId;
+use crate::{Consensus, Leadership, Member, Options, Role, Timers, codec};
 
 /// Longer than anything here takes on a busy machine; only a fault gets there.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,6 +53,7 @@ pub struct Running {
     pub replica: Arc<Replica>,
     pub store: Store,
     pub liveness: Arc<Liveness>,
+    storage: Storage,
     closed: Closed,
     runtime: Runtime,
 }
@@ -143,10 +145,10 @@ impl Cluster {
             fatal: Arc::new(move |reason| fatal.lock().unwrap().push(reason)),
         };
         let (liveness, closed) = (Arc::new(Liveness::default()), storage.closed());
-        let starting = Consensus::start(options, storage, Arc::clone(&liveness));
+        let starting = Consensus::start(options, storage.clone(), Arc::clone(&liveness));
         let (consensus, replica) = runtime.block_on(starting).unwrap();
         let store = Store::new(Arc::clone(&replica), Arc::clone(&consensus) as Arc<dyn Proposer>);
-        node.running = Some(Running { consensus, replica, store, liveness, closed, runtime });
+        node.running = Some(Running { consensus, replica, store, liveness, storage, closed, runtime });
     }
 
     /// The one master that leads and that all running ones agree on.
@@ -209,6 +211,39 @@ impl Node {
 
     pub fn live(&self) -> &Running {
         self.running.as_ref().expect("it runs")
+    }
+
+    /// First and last index of the log on its disk, and the last index that was purged from it.
+    pub fn log_on_disk(&self) -> (u64, u64, u64) {
+        let storage = &self.live().storage;
+        let (first, last) = storage.log_bounds().unwrap().expect("a log");
+        let purged = storage.last_purged().unwrap().map_or(0, |bytes| {
+            let purged: LogId = codec::decode("the last purged log id", &bytes).unwrap();
+            purged.index
+        });
+        (first, last, purged)
+    }
+
+    /// Bytes of its newest snapshot.
+    pub fn snapshot_bytes(&self) -> u64 {
+        let newest = self.live().storage.snapshots().latest().unwrap();
+        newest.map_or(0, |path| std::fs::metadata(path).unwrap().len())
+    }
+
+    /// Bytes of the largest file that it is writing aside: a snapshot on its way.
+    pub fn receiving(&self) -> u64 {
+        let folder = self.live().storage.snapshots().aside();
+        let files = std::fs::read_dir(folder.parent().unwrap()).unwrap().map(|file| file.unwrap());
+        let aside = files.filter(|file| file.path().extension().is_some_and(|end| end == "tmp"));
+        // One that has just become a snapshot has no length any more.
+        aside.filter_map(|file| Some(file.metadata().ok()?.len())).max().unwrap_or(0)
+    }
+
+    /// How many snapshots of a leader it has installed.
+    pub fn snapshots_installed(&self) -> u64 {
+        let text = self.live().consensus.metrics();
+        let line = text.lines().find_map(|line| line.strip_prefix("barque_raft_snapshots_installed_total "));
+        line.expect("counted").parse().unwrap()
     }
 
     /// Takes its database away: the next file that it creates there fails.
@@ -284,8 +319,8 @@ impl Drop for Node {
 
 impl Running {
     fn end(self) {
-        let Self { consensus, replica, store, closed, runtime, .. } = self;
-        drop((consensus, replica, store));
+        let Self { consensus, replica, store, storage, closed, runtime, .. } = self;
+        drop((consensus, replica, store, storage));
         runtime.shutdown_timeout(PATIENCE);
         assert!(closed.wait(PATIENCE), "the data folder must be released");
     }

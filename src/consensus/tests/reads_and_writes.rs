@@ -1,10 +1,9 @@
 //! What a healthy cluster does.
 
 use state::{Change, Origin, Precondition, Refusal};
-use store::{Beat, Error, Proposer};
+use store::{Beat, Error, Proposer, TRANSACTION_BYTES_MAX};
 
 use super::cluster::{Cluster, key, put, soon, transaction, wait_until};
-use crate::coalescer::TRANSACTION_BYTES_MAX;
 
 #[test]
 fn three_masters_take_writes_and_answer_reads_alike() {

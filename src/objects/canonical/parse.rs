@@ -16,8 +16,8 @@ pub const DEPTH_MAX: usize = 512;
 /// # Errors
 /// What is wrong with the text, in the parser's words, or that it nests too deep.
 pub fn parse(text: &[u8]) -> Result<(Value, Vec<Warning>), String> {
-    if depth_of_text(text) > DEPTH_MAX {
-        return Err(format!("the text nests deeper than {DEPTH_MAX} levels"));
+    if let Some(at) = too_deep(text) {
+        return Err(format!("the text nests deeper than {DEPTH_MAX} levels at byte {at}"));
     }
     let state = RefCell::new(State::default());
     let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -65,24 +65,26 @@ pub(super) fn summary(body: &[u8]) -> String {
     }
 }
 
-/// Counts open brackets outside strings; text that is no JSON is the parser's affair.
-fn depth_of_text(text: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
+/// Where brackets outside strings first open more than [`DEPTH_MAX`] levels; text that is no JSON is the parser's affair.
+fn too_deep(text: &[u8]) -> Option<usize> {
+    let mut depth = 0_usize;
     let (mut quoted, mut escaped) = (false, false);
-    for &byte in text {
+    for (at, &byte) in text.iter().enumerate() {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if quoted => escaped = true,
             b'"' => quoted = !quoted,
             b'{' | b'[' if !quoted => {
                 depth += 1;
-                deepest = deepest.max(depth);
+                if depth > DEPTH_MAX {
+                    return Some(at);
+                }
             }
             b'}' | b']' if !quoted => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
-    deepest
+    None
 }
 
 #[derive(Default)]

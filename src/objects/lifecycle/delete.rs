@@ -63,10 +63,18 @@ impl DeleteOptions {
     /// Reads a `DeleteOptions` body; null and the empty object are no options at all.
     ///
     /// # Errors
-    /// 400 for values of the wrong type, 422 for options that contradict each other or do not exist.
+    /// 400 for values of the wrong type and objects of another kind, 422 for options that contradict each other or do not
+    /// exist.
     pub fn from_value(value: &Value) -> Result<Self, Status> {
         if value.is_null() {
             return Ok(Self::default());
+        }
+        let kind = value["kind"].as_str().unwrap_or("");
+        if !matches!(kind, "" | "DeleteOptions") {
+            // Otherwise an object sent by mistake would delete with no options at all.
+            return Err(Status::bad_request(format!(
+                "kind: {kind:?}: decoded object cannot be converted to DeleteOptions"
+            )));
         }
         crate::canonical::check_message("k8s.io.apimachinery.pkg.apis.meta.v1.DeleteOptions", value)?;
         let text = |value: &Value| value.as_str().map(str::to_owned);

@@ -8,14 +8,17 @@
 //! it: the field is required, or it is a pointer in upstream's types (the field table says which are). Lists, maps and
 //! messages are kept as they come; an empty message is `{}`, as upstream's JSON has it.
 
+mod scalars;
 mod wire;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use crate::canonical::{WARNINGS_MAX, Warning};
 use crate::fields::{self, Field, Label, Message, Type};
 use crate::{Status, kind, time};
+use scalars::{go_duration, int_or_string, timestamp};
 use wire::{Fault, Raw, Reader};
 
 /// First bytes of a body.
@@ -30,22 +33,31 @@ const DEPTH_MAX: usize = 64;
 /// Most values in one object: an element costs two bytes on the wire, but a value here.
 const VALUES_MAX: usize = 400_000;
 
-/// Reads a body into its `apiVersion`, its `kind` and its JSON value (which names both as well).
+/// Reads a body into its JSON value, which names its `apiVersion` and its `kind` as well, with what was odd about it:
+/// fields whose numbers the kind does not have, as `spec.#99`. One that holds nothing is passed over: Go's encoder writes
+/// zero values too, so a client of a later release sends its new fields whether they were set or not.
 ///
 /// # Errors
 /// 400 when the body is too large, is not in the envelope, is of a kind that this build does not know, or its bytes are
 /// no such message: lengths beyond the end, wrong wire types, text that is not UTF-8, numbers out of range, too deep.
-pub fn decode(bytes: &[u8]) -> Result<(String, String, Value), Status> {
-    Decoder { values: 0 }.envelope(bytes, 0).map_err(Status::bad_request)
+pub fn decode(bytes: &[u8]) -> Result<(Value, Vec<Warning>), Status> {
+    let mut decoder = Decoder::default();
+    let value = decoder.envelope(bytes, 0).map_err(Status::bad_request)?;
+    Ok((value, decoder.warnings))
 }
 
+#[derive(Default)]
 struct Decoder {
     /// Values made so far, against [`VALUES_MAX`].
     values: usize,
+    /// Where the message that is read lies: names of fields, and the index in a list.
+    path: Vec<(&'static str, Option<usize>)>,
+    /// Fields that the table does not have.
+    warnings: Vec<Warning>,
 }
 
 impl Decoder {
-    fn envelope(&mut self, bytes: &[u8], depth: usize) -> Result<(String, String, Value), String> {
+    fn envelope(&mut self, bytes: &[u8], depth: usize) -> Result<Value, String> {
         if bytes.len() > BYTES_MAX {
             return Err(format!("the protobuf message is larger than {BYTES_MAX} bytes"));
         }
@@ -78,9 +90,9 @@ impl Decoder {
         };
         let mut map = Map::new();
         self.message(message, raw, depth, &mut map)?;
-        map.insert("apiVersion".into(), Value::String(api_version.clone()));
-        map.insert("kind".into(), Value::String(kind.clone()));
-        Ok((api_version, kind, Value::Object(map)))
+        map.insert("apiVersion".into(), Value::String(api_version));
+        map.insert("kind".into(), Value::String(kind));
+        Ok(Value::Object(map))
     }
 
     fn count(&mut self) -> Result<(), String> {
@@ -104,11 +116,39 @@ impl Decoder {
         }
         let mut reader = Reader::new(bytes);
         while let Some((number, raw)) = reader.next().map_err(fault)? {
-            // Numbers of a later version are skipped.
-            let Some(field) = message.by_number(number) else { continue };
-            self.field(field, raw, depth, map).map_err(|error| at(message, field, &error))?;
+            match message.by_number(number) {
+                Some(field) => self.field(field, raw, depth, map).map_err(|error| at(message, field, &error))?,
+                None => self.unknown(number, raw),
+            }
         }
         Ok(())
+    }
+
+    /// Notes a number that the message does not have.
+    fn unknown(&mut self, number: u32, raw: Raw<'_>) {
+        let empty = matches!(raw, Raw::Varint(0) | Raw::Fixed32(0) | Raw::Fixed64(0) | Raw::Bytes([]));
+        if !empty && self.warnings.len() < WARNINGS_MAX {
+            let steps = self.path.iter().map(|(name, index)| match index {
+                Some(index) => format!("{name}[{index}]."),
+                None => format!("{name}."),
+            });
+            self.warnings.push(Warning::Unknown(steps.collect::<String>() + &format!("#{number}")));
+        }
+    }
+
+    /// Reads a value of `field`, whose place in errors and warnings ends with it.
+    fn within(
+        &mut self,
+        step: (&'static str, Option<usize>),
+        ty: Type,
+        raw: Raw<'_>,
+        depth: usize,
+        old: Option<Value>,
+    ) -> Result<Option<Value>, String> {
+        self.path.push(step);
+        let value = self.value(ty, raw, depth, old);
+        self.path.pop();
+        value
     }
 
     fn field(
@@ -138,13 +178,16 @@ impl Decoder {
                             items.extend(self.value(field.ty, raw, depth, None)?);
                         }
                     }
-                    (ty, raw) => items.push(self.value(ty, raw, depth, None)?.unwrap_or(Value::Null)),
+                    (ty, raw) => {
+                        let step = (field.json, Some(items.len()));
+                        items.push(self.within(step, ty, raw, depth, None)?.unwrap_or(Value::Null));
+                    }
                 }
                 Ok(())
             }
             Label::Single => {
                 let old = map.remove(field.json);
-                let value = self.value(field.ty, raw, depth, old)?;
+                let value = self.within((field.json, None), field.ty, raw, depth, old)?;
                 if let Some(value) = value
                     && (!is_zero(&value) || field.required || field.pointer)
                 {
@@ -170,7 +213,7 @@ impl Decoder {
             match (number, raw) {
                 (1, Raw::Bytes(text)) => key = utf8(text)?.to_owned(),
                 (1, _) => return Err("wrong wire type for a key".into()),
-                (2, raw) => value = self.value(field.ty, raw, depth, None)?,
+                (2, raw) => value = self.within((field.json, None), field.ty, raw, depth, None)?,
                 _ => {}
             }
         }
@@ -257,7 +300,7 @@ impl Decoder {
             if depth >= DEPTH_MAX {
                 return Err(format!("the protobuf message nests deeper than {DEPTH_MAX} levels"));
             }
-            return self.envelope(bytes, depth + 1).map(|(_, _, value)| Some(value));
+            return self.envelope(bytes, depth + 1).map(Some);
         }
         let value: Value = serde_json::from_slice(bytes).map_err(|error| format!("invalid JSON: {error}"))?;
         Ok(Some(value).filter(|value| !value.is_null()))
@@ -305,68 +348,6 @@ fn first_bytes(bytes: &[u8], wanted: u32) -> Result<Option<&[u8]>, String> {
         }
     }
     Ok(found)
-}
-
-fn int_or_string(bytes: &[u8]) -> Result<Value, String> {
-    let (mut is_text, mut number_value, mut text) = (false, 0, "");
-    let mut reader = Reader::new(bytes);
-    while let Some((number, raw)) = reader.next().map_err(fault)? {
-        match (number, raw) {
-            (1, Raw::Varint(kind)) => is_text = kind == 1,
-            (2, Raw::Varint(value)) => number_value = value as u32 as i32,
-            (3, Raw::Bytes(bytes)) => text = utf8(bytes)?,
-            _ => {}
-        }
-    }
-    Ok(if is_text { Value::String(text.into()) } else { Value::from(number_value) })
-}
-
-/// Seconds and nanos; an empty message is no time at all.
-fn timestamp(bytes: &[u8]) -> Result<Option<jiff::Timestamp>, String> {
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let (mut seconds, mut nanos) = (0, 0);
-    let mut reader = Reader::new(bytes);
-    while let Some((number, raw)) = reader.next().map_err(fault)? {
-        match (number, raw) {
-            (1, Raw::Varint(value)) => seconds = value as i64,
-            (2, Raw::Varint(value)) => nanos = value as u32 as i32,
-            _ => {}
-        }
-    }
-    jiff::Timestamp::new(seconds, nanos).map(Some).map_err(|_| "a time is out of range".to_owned())
-}
-
-/// A duration as Go writes it: `1h2m3.5s`, `15ms`, `0s`.
-fn go_duration(nanos: i64) -> String {
-    let sign = if nanos < 0 { "-" } else { "" };
-    let nanos = nanos.unsigned_abs();
-    let fraction = |value: u64, unit: u64| -> String {
-        let (whole, rest) = (value / unit, value % unit);
-        if rest == 0 {
-            return whole.to_string();
-        }
-        let width = unit.ilog10() as usize;
-        format!("{whole}.{}", format!("{rest:0width$}").trim_end_matches('0'))
-    };
-    let text = match nanos {
-        0 => "0s".into(),
-        1..1_000 => format!("{nanos}ns"),
-        1_000..1_000_000 => format!("{}µs", fraction(nanos, 1_000)),
-        1_000_000..1_000_000_000 => format!("{}ms", fraction(nanos, 1_000_000)),
-        _ => {
-            let minute = 60_000_000_000;
-            let seconds = fraction(nanos % minute, 1_000_000_000);
-            let minutes = nanos / minute;
-            match (minutes / 60, minutes % 60) {
-                (0, 0) => format!("{seconds}s"),
-                (0, minutes) => format!("{minutes}m{seconds}s"),
-                (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
-            }
-        }
-    };
-    format!("{sign}{text}")
 }
 
 /// The message that an envelope names: a served kind, an options kind of any version, or another message of the table.

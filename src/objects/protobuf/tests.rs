@@ -51,7 +51,7 @@ fn envelope(api_version: &str, kind: &str, object: Bytes) -> Vec<u8> {
 }
 
 fn read(api_version: &str, kind: &str, object: Bytes) -> Result<Value, Status> {
-    decode(&envelope(api_version, kind, object)).map(|(_, _, value)| value)
+    decode(&envelope(api_version, kind, object)).map(|(value, _)| value)
 }
 
 fn named(name: &str) -> Bytes {
@@ -175,6 +175,30 @@ fn nested_envelopes_end() {
         body = envelope("v1", "List", message().message(2, message().bytes(1, &body)));
     }
     assert!(decode(&body).unwrap_err().message.contains("nests deeper"));
+}
+
+#[test]
+fn unknown_numbers_are_told_by_their_place() {
+    let container = |extra: Bytes| message().text(1, "c").text(2, "i").raw(&extra.0);
+    let object = message()
+        .message(1, named("p").text(99, "later"))
+        .message(
+            2,
+            message()
+                .message(2, container(message()))
+                .message(2, container(message().int(98, 7).int(97, 0).text(96, "")))
+                .message(7, message().text(1, "k").text(2, "v")),
+        )
+        .int(95, -1);
+    let (value, warnings) = decode(&envelope("v1", "Pod", object)).unwrap();
+    assert_eq!(value["spec"]["containers"][1], json!({"name": "c", "image": "i"}));
+    let wanted = ["metadata.#99", "spec.containers[1].#98", "#95"].map(|path| Warning::Unknown(path.into()));
+    assert_eq!(warnings, wanted);
+    let mut many = message();
+    for _ in 0..1_000 {
+        many = many.int(99, 1);
+    }
+    assert_eq!(decode(&envelope("v1", "Pod", many)).unwrap().1.len(), WARNINGS_MAX);
 }
 
 #[test]
@@ -401,6 +425,6 @@ fn bodies_of_kubectl_read_as_what_it_was_asked_for() {
         ),
     ] {
         let hex: String = hex.split_whitespace().collect();
-        assert_eq!(decode(&unhex(&hex)).unwrap().2, value);
+        assert_eq!(decode(&unhex(&hex)).unwrap(), (value, Vec::new()));
     }
 }

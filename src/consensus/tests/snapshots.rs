@@ -1,0 +1,193 @@
+//! The log does not grow for ever, and a member that missed too much of it gets a snapshot while the others go on writing.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use store::Proposer;
+
+use super::cluster::{Cluster, Node, put, soon, wait_until};
+
+/// The state is about 22 MiB: as many chunks, each an own question and answer.
+const BIG: usize = 44;
+const BIG_BYTES: usize = 512 << 10;
+const STATE_BYTES: u64 = (BIG * BIG_BYTES) as u64;
+/// Entries between two snapshots: small enough that the log is purged, large enough that writers do not outrun a stream.
+const EVERY: u64 = 200;
+/// No healthy cluster makes a writer wait that long; an election takes a fifth of it.
+const STALL: Duration = Duration::from_secs(3);
+
+/// Text that does not repeat itself, of its own for each number.
+fn noise(number: usize) -> String {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64 ^ (number as u64 + 1);
+    let mut text = String::with_capacity(BIG_BYTES);
+    while text.len() < BIG_BYTES {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        text.push_str(&format!("{seed:016x}"));
+    }
+    text
+}
+
+/// One writer after another's answer, through one master, until it is stopped.
+struct Traffic {
+    done: Arc<AtomicBool>,
+    acknowledged: Arc<Mutex<Vec<Instant>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Traffic {
+    fn through(node: &Node) -> Self {
+        let (done, acknowledged): (Arc<AtomicBool>, Arc<Mutex<Vec<Instant>>>) = Default::default();
+        let (stop, log, consensus) = (Arc::clone(&done), Arc::clone(&acknowledged), node.live().consensus.clone());
+        let name = format!("traffic{}", node.id);
+        let task = node.spawn(async move {
+            while !stop.load(Ordering::SeqCst) {
+                let write = put(base::random::u128(), &name, &log.lock().unwrap().len().to_string());
+                consensus.propose(write, soon()).await.unwrap();
+                log.lock().unwrap().push(Instant::now());
+            }
+        });
+        Self { done, acknowledged, task }
+    }
+
+    fn count(&self) -> usize {
+        self.acknowledged.lock().unwrap().len()
+    }
+
+    /// Waits until it got on by some writes.
+    fn goes_on(&self) {
+        let goal = self.count() + 20;
+        wait_until("writes go on", || self.count() >= goal);
+    }
+
+    /// When each write was acknowledged.
+    fn stop(self, node: &Node) -> Vec<Instant> {
+        self.done.store(true, Ordering::SeqCst);
+        node.block_on(|_| self.task).unwrap();
+        std::mem::take(&mut *self.acknowledged.lock().unwrap())
+    }
+}
+
+fn longest_gap(times: &[Instant]) -> Duration {
+    times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+}
+
+/// A cluster in which one member is down and the log of the others no longer reaches back to where it stopped.
+fn lagging() -> (Cluster, usize, usize, usize) {
+    let mut cluster = Cluster::with_snapshots(3, EVERY);
+    let behind = cluster.followers()[0];
+    let missed = cluster.nodes[behind].live().consensus.status().last_log;
+    cluster.nodes[behind].kill();
+    let leader = cluster.wait_leader();
+    let other = cluster.followers_of(leader)[0];
+    for number in 0..BIG {
+        cluster.nodes[leader].write(&format!("big{number}"), &noise(number)).unwrap();
+    }
+    let mut round = 0;
+    wait_until("the log no longer reaches back, on either master", || {
+        for _ in 0..20 {
+            round += 1;
+            cluster.nodes[leader].write("small", &round.to_string()).unwrap();
+        }
+        [leader, other].iter().all(|position| {
+            let node = &cluster.nodes[*position];
+            node.log_on_disk().0 > missed + 1 && node.snapshot_bytes() > STATE_BYTES
+        })
+    });
+    (cluster, leader, other, behind)
+}
+
+fn has_everything(node: &Node) {
+    for number in 0..BIG {
+        let read = node.read(&format!("big{number}")).expect("there");
+        assert!(read.as_str() == Some(noise(number).as_str()), "big{number} differs");
+    }
+}
+
+#[test]
+fn the_log_is_purged_behind_each_snapshot() {
+    const SOME: u64 = 20;
+    let mut cluster = Cluster::with_snapshots(3, SOME);
+    let leader = cluster.wait_leader();
+    for round in 0..200 {
+        cluster.nodes[leader].write(&format!("k{}", round % 30), &round.to_string()).unwrap();
+    }
+    for node in cluster.running() {
+        wait_until("old entries are gone from the disk", || node.log_on_disk().0 > 150);
+        let (first, last, purged) = node.log_on_disk();
+        assert_eq!(purged, first - 1, "what is gone is known to be");
+        assert!(last - first <= 4 * SOME, "{first} to {last} are left");
+        let snapshot = node.live().consensus.status().snapshot.unwrap_or(0);
+        assert!(snapshot > purged, "purged up to {purged}, the snapshot ends at {snapshot}");
+    }
+    for node in &mut cluster.nodes {
+        node.kill();
+    }
+    for position in 0..3 {
+        cluster.start(position);
+    }
+    assert_eq!(cluster.nodes[leader].read("k19"), Some("199".into()));
+    assert!(cluster.nodes[leader].log_on_disk().0 > 150);
+    cluster.settle();
+}
+
+#[test]
+fn a_snapshot_streams_while_writes_go_on() {
+    let (mut cluster, leader, other, behind) = lagging();
+    let (token, term) = (cluster.nodes[leader].token(), cluster.term());
+    let traffic = [leader, other].map(|position| Traffic::through(&cluster.nodes[position]));
+    traffic.iter().for_each(Traffic::goes_on);
+    let began = Instant::now();
+    cluster.start(behind);
+    wait_until("a snapshot is on its way", || cluster.nodes[behind].receiving() > 0);
+    traffic.iter().for_each(Traffic::goes_on);
+    wait_until("it is installed", || cluster.nodes[behind].snapshots_installed() > 0);
+    let installed = Instant::now();
+    let lag = || {
+        let members = cluster.nodes[leader].live().consensus.status().members;
+        members.iter().find(|member| member.id == cluster.nodes[behind].id).and_then(|member| member.lag).unwrap()
+    };
+    wait_until("it has caught up", || lag() < 20);
+    traffic.iter().for_each(Traffic::goes_on);
+    for (traffic, position) in traffic.into_iter().zip([leader, other]) {
+        let times = traffic.stop(&cluster.nodes[position]);
+        let before = times.iter().filter(|at| **at < began).count();
+        let during = times.iter().filter(|at| (began..installed).contains(*at)).count();
+        let after = times.iter().filter(|at| **at >= installed).count();
+        let gap = longest_gap(&times);
+        println!(
+            "acknowledged before, during {:?} and after: {before}, {during}, {after}; longest pause {gap:?}",
+            installed - began
+        );
+        assert!(before >= 20 && during >= 20 && after >= 20, "{before}, {during}, {after}");
+        assert!(gap < STALL, "a writer waited for {gap:?}");
+    }
+    assert_eq!((cluster.nodes[leader].token(), cluster.term()), (token, term), "the same leader all the time");
+    has_everything(&cluster.nodes[behind]);
+    cluster.settle();
+    assert_eq!(cluster.nodes[behind].receiving(), 0, "nothing is left over");
+}
+
+#[test]
+fn a_leader_that_dies_in_the_middle_of_a_snapshot_is_replaced() {
+    let (mut cluster, leader, other, behind) = lagging();
+    cluster.start(behind);
+    wait_until("part of a snapshot has come", || cluster.nodes[behind].receiving() > STATE_BYTES / 4);
+    // Held in the middle, however fast it comes.
+    let hold = cluster.nodes[behind].freeze();
+    assert_eq!(cluster.nodes[behind].snapshots_installed(), 0, "it is not whole yet");
+    cluster.nodes[leader].kill();
+    drop(hold);
+    // Two of three are left, and one of them needs the snapshot of the other first.
+    cluster.nodes[other].write("after", "1").unwrap();
+    assert_eq!(cluster.leader(), Some(other));
+    assert_eq!(cluster.nodes[behind].read("after"), Some("1".into()));
+    assert_ne!(cluster.nodes[behind].snapshots_installed(), 0);
+    has_everything(&cluster.nodes[behind]);
+    cluster.start(leader);
+    assert_eq!(cluster.nodes[leader].read("after"), Some("1".into()));
+    cluster.settle();
+    assert_eq!(cluster.nodes[behind].receiving(), 0, "the half that came first is gone");
+}
