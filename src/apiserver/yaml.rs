@@ -7,6 +7,9 @@ use serde_json::Value;
 /// people write by hand stays below a third of it.
 const DEPTH_MAX: usize = 64;
 
+/// Begins of what the parser's messages end with.
+const ADVICE: [&str; 2] = [", set DuplicateKeyPolicy", "; use from_str_multiple"];
+
 /// Reads one YAML document, which JSON is too. Anchors are expanded within the parser's own budget, repeated keys refused.
 ///
 /// # Errors
@@ -19,6 +22,10 @@ pub fn parse(bytes: &[u8]) -> Result<Value, Status> {
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         // The first line says what is wrong; the rest quotes the document, which may hold secrets.
         let reason = error.to_string();
+        let reason = reason.strip_prefix("error: ").unwrap_or(&reason);
+        // What the parser advises its callers to do is of no use to ours.
+        let end = ADVICE.iter().filter_map(|advice| reason.find(advice)).min().unwrap_or(reason.len());
+        let reason = reason.get(..end).unwrap_or(reason);
         Status::bad_request(format!("error decoding YAML: {}", reason.lines().next().unwrap_or("it does not parse")))
     })
 }
