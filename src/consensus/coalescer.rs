@@ -134,7 +134,7 @@ async fn propose(raft: &Raft, batch: Vec<Pending>) -> BoxFuture<'static, ()> {
     Box::pin(async move {
         let outcome = match sent {
             Ok(receiver) => match receiver.await {
-                Ok(Ok(written)) => Ok((written.log_id.index, written.data.0)),
+                Ok(Ok(written)) => Ok((written.log_id, written.data.0)),
                 // Also said of an entry that was appended and then cut off by another leader.
                 Ok(Err(error)) => Err(ProposeOutcome::Unknown(error.to_string())),
                 Err(_) => Err(ProposeOutcome::Unknown("this leader lost track of it".into())),
@@ -142,10 +142,10 @@ async fn propose(raft: &Raft, batch: Vec<Pending>) -> BoxFuture<'static, ()> {
             Err(reason) => Err(ProposeOutcome::NotDone(reason)),
         };
         match outcome {
-            Ok((index, answers)) => {
+            Ok((at, answers)) => {
                 for (reply, answer) in replies.into_iter().zip(answers) {
                     // Whoever asked may have gone; here and below.
-                    let _ = reply.send(ProposeOutcome::Answered { index, answer });
+                    let _ = reply.send(ProposeOutcome::Answered { at, answer });
                 }
             }
             Err(outcome) => {

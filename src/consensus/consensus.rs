@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
+use crate::commits::{self, Commits};
 use crate::contact::Contact;
 use crate::counters::Counters;
 use crate::durability::Durability;
@@ -62,6 +63,7 @@ pub struct Inner {
     pub counters: Arc<Counters>,
     pub reads: Reads,
     pub forwarder: Forwarder,
+    pub commits: Commits,
     /// One change of members at a time.
     pub changing: tokio::sync::Mutex<()>,
     pub stopping: Stopping,
@@ -119,6 +121,7 @@ impl Consensus {
             counters,
             reads,
             forwarder,
+            commits: Commits::default(),
             changing: tokio::sync::Mutex::default(),
             stopping: scope.stopping(),
             member: options.member,
@@ -138,6 +141,7 @@ impl Consensus {
         tasks.spawn_critical("election", until(scope.stopping(), election::keep(Arc::clone(&inner))));
         tasks.spawn_critical("membership", until(scope.stopping(), membership::keep(Arc::clone(&inner))));
         tasks.spawn_critical("reads", until(scope.stopping(), read_index::keep(Arc::clone(&inner), reads_queue)));
+        tasks.spawn_critical("commits", until(scope.stopping(), commits::keep(Arc::clone(&inner))));
         tasks.spawn_critical("forward", until(scope.stopping(), forward::keep(Arc::clone(&inner), forward_queue)));
         tasks.spawn("watchdog", until(scope.stopping(), watchdog(inner.raft.clone(), fatal)));
         Ok((Arc::new(Self { inner, scope, tasks: Mutex::new(Some(tasks)), closed }), replica))

@@ -97,11 +97,11 @@ pub async fn keep(inner: Arc<Inner>, mut queue: mpsc::Receiver<Pending>) {
 async fn send(inner: Arc<Inner>, batch: Vec<Pending>) {
     let (transactions, replies): (Vec<_>, Vec<_>) =
         batch.into_iter().map(|pending| (pending.transaction, pending.reply)).unzip();
-    let leader = match *inner.leadership.borrow() {
-        Leadership::Follower { leader: Some(leader) } => inner.peer(leader),
-        _ => None,
+    let asked = match *inner.leadership.borrow() {
+        Leadership::Follower { leader } => leader,
+        Leadership::Leader { .. } => None,
     };
-    let outcomes = match leader {
+    let outcomes = match asked.and_then(|leader| inner.peer(leader)) {
         Some(peer) => {
             let wait = u32::try_from(ANSWER_DEADLINE.as_millis()).unwrap_or(u32::MAX);
             let answer = peer.call(&Request::Propose(transactions, wait), Instant::now() + ANSWER_DEADLINE).await;
@@ -117,6 +117,13 @@ async fn send(inner: Arc<Inner>, batch: Vec<Pending>) {
     };
     match outcomes {
         Ok(outcomes) => {
+            let entries = outcomes.iter().filter_map(|outcome| match outcome {
+                ProposeOutcome::Answered { at, .. } => Some(*at),
+                _ => None,
+            });
+            if let (Some(leader), Some(newest)) = (asked, entries.max()) {
+                inner.commits.tell(leader, newest);
+            }
             for (reply, outcome) in replies.into_iter().zip(outcomes) {
                 // Whoever asked may have gone; here and below.
                 let _ = reply.send(outcome);

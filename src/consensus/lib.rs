@@ -3,7 +3,7 @@
 //! - `writer`, `log_store`, `machine`, `snapshot`: from raft to the disk and to the state.
 //! - `network`: peers over mutual TLS.
 //! - `election`, `leadership`, `handover`, `membership`: who leads, who votes.
-//! - `coalescer`, `forward`, `read_index`, `proposing`: from the store to the log.
+//! - `coalescer`, `forward`, `read_index`, `commits`, `proposing`: from the store to the log.
 //!
 //! What is decided by arithmetic alone (when to campaign, what to batch, whom to promote) is a plain function; the loops
 //! around them only wait and call.
@@ -11,6 +11,7 @@
 
 mod coalescer;
 mod codec;
+mod commits;
 mod consensus;
 mod contact;
 mod counters;

@@ -50,8 +50,8 @@ async fn propose(inner: &Inner, transaction: Transaction, deadline: Instant) -> 
             Err(reason) => ProposeOutcome::NotDone(reason),
         };
         let reason = match outcome {
-            ProposeOutcome::Answered { index, answer } => {
-                if !inner.applied_at_least(index, deadline).await {
+            ProposeOutcome::Answered { at, answer } => {
+                if !inner.applied_at_least(at.index, deadline).await {
                     return Err(Error::Unknown("it was written, but this master does not keep up".into()));
                 }
                 return answer.map_err(Error::from);

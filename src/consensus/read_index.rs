@@ -13,6 +13,7 @@ use crate::consensus::Inner;
 use crate::counters::count;
 use crate::leadership::Leadership;
 use crate::network::{Request, Response};
+use crate::types::LogId;
 
 /// Reads that wait at once; beyond it they are told to come again.
 const WAITING_MAX: usize = 16_384;
@@ -20,7 +21,7 @@ const WAITING_MAX: usize = 16_384;
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
 /// A read that waits for an index.
-type Waiting = oneshot::Sender<Result<u64, String>>;
+type Waiting = oneshot::Sender<Result<LogId, String>>;
 
 /// Where reads are handed in.
 #[derive(Clone)]
@@ -36,7 +37,7 @@ impl Reads {
     }
 
     /// The read index, by a question sent after this call.
-    pub async fn index(&self) -> Result<u64, String> {
+    pub async fn index(&self) -> Result<LogId, String> {
         let (reply, answer) = oneshot::channel();
         self.waiting.try_send(reply).map_err(|_| "too many reads wait on this master".to_owned())?;
         answer.await.map_err(|_| "this master is stopping".to_owned())?
@@ -56,7 +57,7 @@ pub async fn keep(inner: Arc<Inner>, mut queue: mpsc::Receiver<Waiting>) {
     }
 }
 
-async fn question(inner: &Inner) -> Result<u64, String> {
+async fn question(inner: &Inner) -> Result<LogId, String> {
     let leadership = *inner.leadership.borrow();
     match leadership {
         Leadership::Leader { .. } => local(inner).await,
@@ -64,7 +65,10 @@ async fn question(inner: &Inner) -> Result<u64, String> {
             let peer = inner.peer(leader).ok_or("the leader's address is not known here")?;
             let deadline = Instant::now() + inner.timers.election_max;
             match peer.call(&Request::ReadIndex, deadline).await {
-                Ok(Response::ReadIndex(index)) => Ok(index),
+                Ok(Response::ReadIndex(at)) => {
+                    inner.commits.tell(leader, at);
+                    Ok(at)
+                }
                 Ok(Response::Unavailable(reason)) => Err(reason),
                 Ok(_) => Err("the leader answered another question".into()),
                 Err(error) => Err(format!("the leader did not answer: {error}")),
@@ -75,12 +79,12 @@ async fn question(inner: &Inner) -> Result<u64, String> {
 }
 
 /// The read index as the leader.
-async fn local(inner: &Inner) -> Result<u64, String> {
+async fn local(inner: &Inner) -> Result<LogId, String> {
     let token = inner.tenure().ok_or("this master does not lead")?.token;
     // Raft gives the quorum one heartbeat; a little more catches an answer at the end of it.
     let asked = tokio::time::timeout(2 * inner.timers.heartbeat, inner.raft.get_read_log_id()).await;
     match asked {
-        Ok(Ok((read, _))) => Ok(read.map_or(0, |id| id.index).max(token.0)),
+        Ok(Ok((read, _))) => read.filter(|at| at.index >= token.0).ok_or_else(|| "raft lags behind its tenure".into()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("the other masters did not confirm the leader in time".into()),
     }
@@ -91,11 +95,11 @@ pub async fn barrier(inner: &Inner, deadline: Instant) -> Result<(), store::Erro
     let mut reason = String::from("no answer in time");
     loop {
         match timeout_at(deadline, inner.reads.index()).await {
-            Ok(Ok(index)) => {
-                if inner.applied_at_least(index, deadline).await {
+            Ok(Ok(at)) => {
+                if inner.applied_at_least(at.index, deadline).await {
                     return Ok(());
                 }
-                reason = format!("this master did not catch up with entry {index} in time");
+                reason = format!("this master did not catch up with entry {} in time", at.index);
             }
             Ok(Err(refused)) => reason = refused,
             Err(_) => {}

@@ -47,7 +47,14 @@ pub async fn answer(inner: Weak<Inner>, from: u64, request: Request) -> Response
             if inner.tenure().is_none() {
                 return Response::Unavailable("this master does not lead".into());
             }
-            inner.reads.index().await.map_or_else(Response::Unavailable, Response::ReadIndex)
+            let read = async {
+                let at = inner.reads.index().await?;
+                // What is said to be committed has to be on the disk here, as what is applied is.
+                let deadline = Instant::now() + inner.timers.election_max;
+                let there = inner.applied_at_least(at.index, deadline).await;
+                if there { Ok(at) } else { Err("the leader does not keep up".to_owned()) }
+            };
+            read.await.map_or_else(Response::Unavailable, Response::ReadIndex)
         }
         Request::Propose(transactions, wait_ms) => {
             let deadline = Instant::now() + Duration::from_millis(u64::from(wait_ms));

@@ -72,8 +72,8 @@ pub enum Response {
     Snapshot(Result<InstallSnapshotResponse<u64>, RaftError<u64, InstallSnapshotError>>),
     /// Whether.
     PreVote(bool),
-    /// How far.
-    ReadIndex(u64),
+    /// How far: an entry that is committed, and on the leader's disk.
+    ReadIndex(LogId),
     /// What became of each transaction, in order.
     Propose(Vec<ProposeOutcome>),
     /// Not done, retryable: not the leader, or no quorum.
@@ -87,8 +87,8 @@ pub enum Response {
 pub enum ProposeOutcome {
     /// Applied by the leader, in this entry of the log.
     Answered {
-        /// Index of the entry.
-        index: u64,
+        /// The entry.
+        at: LogId,
         /// Its fate.
         answer: Answer,
     },
