@@ -20,14 +20,14 @@ struct Through {
 
 impl Through {
     fn all(cluster: &Cluster, masters: &[Master]) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let clients = masters.iter().map(|master| cluster.master_client(&master.name).unwrap()).collect();
+        let runtime = Runtime::new().expect("a runtime");
+        let clients = masters.iter().map(|master| cluster.master_client(&master.name).expect("a client")).collect();
         Self { runtime, clients }
     }
 
     fn create(&self, at: usize, name: &str) {
         let object = json!({"metadata": {"name": name}, "data": {"through": at.to_string()}});
-        self.runtime.block_on(self.clients[at].json(Call::new(Method::POST, CM).json(&object))).unwrap();
+        self.runtime.block_on(self.clients[at].json(Call::new(Method::POST, CM).json(&object))).expect("created");
     }
 
     fn statuses(&self) -> Vec<Value> {
@@ -38,10 +38,10 @@ impl Through {
     /// The tag and the body of a document on each master.
     fn document(&self, path: &str, accept: &str) -> Vec<(String, Vec<u8>)> {
         let one = |client: &Client| {
-            let call = Call::get(path).header(ACCEPT, HeaderValue::from_str(accept).unwrap());
-            let answer = self.runtime.block_on(client.request(call)).unwrap();
+            let call = Call::get(path).header(ACCEPT, HeaderValue::from_str(accept).expect("a header"));
+            let answer = self.runtime.block_on(client.request(call)).expect("an answer");
             assert_eq!(answer.status, 200, "{path}");
-            (answer.headers[ETAG].to_str().unwrap().to_owned(), answer.body.to_vec())
+            (answer.headers[ETAG].to_str().expect("text").to_owned(), answer.body.to_vec())
         };
         self.clients.iter().map(one).collect()
     }
@@ -55,13 +55,13 @@ fn agreed(cluster: &Cluster, through: &Through) -> (u64, String) {
         let one = revisions[0].is_some() && revisions.iter().all(|revision| *revision == revisions[0]);
         Ok(one.then_some(statuses))
     });
-    let statuses = seen.unwrap();
+    let statuses = seen.expect("agreement");
     let chain = statuses[0]["chain"].as_str().expect("a chain").to_owned();
     assert_eq!(chain.len(), 64, "{chain}");
     for status in &statuses {
         assert_eq!(status["chain"], chain.as_str(), "the masters have diverged: {statuses:#?}");
     }
-    (statuses[0]["revision"].as_u64().unwrap(), chain)
+    (statuses[0]["revision"].as_u64().expect("a revision"), chain)
 }
 
 #[test]
