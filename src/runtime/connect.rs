@@ -50,7 +50,7 @@ pub struct Options {
     pub backend: Backend,
     /// Whose containers.
     pub scope: Scope,
-    /// The Docker engine's address (`unix:///path`); `None` means [`docker::DEFAULT_SOCKET`].
+    /// The Docker engine's address (`unix:///path`); `None` means that of `DOCKER_HOST`, or [`docker::DEFAULT_SOCKET`].
     pub docker_host: Option<String>,
     /// Where simulated containers are kept, so that they outlive the agent.
     pub sim_folder: PathBuf,

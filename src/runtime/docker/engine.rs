@@ -14,6 +14,9 @@ use std::time::Duration;
 /// Where a Docker engine listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
 
+/// The environment's word for where the engine listens.
+const HOST_VARIABLE: &str = "DOCKER_HOST";
+
 /// The oldest engine API we speak (Docker 19.03): it knows every field we send.
 const API_MIN: (u32, u32) = (1, 40);
 
@@ -51,15 +54,18 @@ impl std::fmt::Debug for Docker {
 }
 
 impl Docker {
-    /// A runtime for `scope` on the engine at `host` (`unix:///path`, or [`DEFAULT_SOCKET`]). Connects at the first
-    /// call, not here.
+    /// A runtime for `scope` on the engine at `host` (`unix:///path`); without one at that of the environment's
+    /// `DOCKER_HOST`, as the `docker` command does, else at [`DEFAULT_SOCKET`]. Connects at the first call, not here.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an address that is not a Unix socket.
     pub fn new(scope: Scope, host: Option<&str>) -> Result<Self> {
-        let host = host.unwrap_or(DEFAULT_SOCKET);
-        let Some(socket) = host.strip_prefix("unix://") else {
-            return Err(Error::invalid(format!("the Docker address {host:?} must be a Unix socket (unix:///path)")));
+        let host = choose_host(host, std::env::var(HOST_VARIABLE).ok());
+        let Some(socket) = host.strip_prefix("unix://").filter(|path| path.starts_with('/')) else {
+            return Err(Error::invalid(format!(
+                "the Docker address {host:?} must be a Unix socket (unix:///path) of this machine: containers share \
+                 folders with the agent; correct or unset {HOST_VARIABLE}"
+            )));
         };
         Ok(Docker { scope: Arc::new(scope), socket: socket.into(), shared: Arc::default() })
     }
@@ -168,6 +174,12 @@ impl Docker {
     }
 }
 
+/// Where the engine listens: as told, as the environment says, or where it usually does.
+fn choose_host(told: Option<&str>, environment: Option<String>) -> String {
+    let environment = environment.filter(|host| !host.is_empty());
+    told.map(str::to_owned).or(environment).unwrap_or_else(|| DEFAULT_SOCKET.to_owned())
+}
+
 /// Pins the API version of a request, and writes registry logins in the URL-safe alphabet that the engine reads
 /// (bollard uses the other one, and the engine then takes them for absent).
 fn adjust<B>(prefix: &str, mut request: http::Request<B>) -> http::Request<B> {
@@ -247,7 +259,19 @@ mod tests {
         let error = docker.ping().await.unwrap_err();
         assert!(matches!(&error, Error::EngineUnreachable { .. }), "{error}");
         assert!(error.to_string().contains("--runtime sim"), "{error}");
-        assert!(matches!(Docker::new(scope, Some("tcp://h:2375")), Err(Error::Invalid { .. })));
+        for elsewhere in ["tcp://h:2375", "unix://", "unix://relative"] {
+            let error = Docker::new(scope.clone(), Some(elsewhere)).unwrap_err();
+            assert!(error.to_string().contains("DOCKER_HOST"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_environment_names_the_engine_unless_told_otherwise() {
+        let said = |text: &str| Some(text.to_owned());
+        assert_eq!(choose_host(None, None), DEFAULT_SOCKET);
+        assert_eq!(choose_host(None, said("")), DEFAULT_SOCKET);
+        assert_eq!(choose_host(None, said("unix:///a")), "unix:///a");
+        assert_eq!(choose_host(Some("unix:///b"), said("unix:///a")), "unix:///b");
     }
 
     #[test]
