@@ -29,8 +29,10 @@ pub enum Error {
         found: String,
     },
     /// A port of the agent cannot be opened.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen for {what} on {address}: {source}; stop what listens there, or choose another address")]
     Listen {
+        /// What would be served there.
+        what: &'static str,
         /// The address.
         address: std::net::SocketAddr,
         /// What the system said.

@@ -34,10 +34,10 @@ pub async fn run(
     let (disk, revision) = tokio::task::spawn_blocking(move || Disk::open(&opening))
         .await
         .map_err(|error| Error::Task(format!("opening the data folder: {error}")))??;
-    let listener = listen(options.listen).await?;
+    let listener = listen("the agent", options.listen).await?;
     let port = options.port.or(listener.local_addr().ok().map(|address| address.port())).unwrap_or_default();
     let gateway = match &options.gateway {
-        Some(gateway) => Some((listen(gateway.listen).await?, gateway.tls.clone())),
+        Some(gateway) => Some((listen("the gateway", gateway.listen).await?, gateway.tls.clone())),
         None => None,
     };
     let info = runtime.info().await?;
@@ -81,8 +81,8 @@ fn fatal_group(ending: Shutdown, failed: Arc<Mutex<Option<String>>>) -> TaskGrou
     })
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+async fn listen(what: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {
+    TcpListener::bind(address).await.map_err(|source| Error::Listen { what, address, source })
 }
 
 /// A machine's id; not every machine has one.

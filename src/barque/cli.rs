@@ -154,6 +154,9 @@ pub struct NodeArgs {
     /// What runs containers
     #[arg(long, value_enum)]
     pub runtime: Option<RuntimeChoice>,
+    /// Seconds that joining may take; masters may still be coming up, or be electing
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub join_seconds: u32,
 }
 
 /// `barque gateway`.

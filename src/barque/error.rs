@@ -19,12 +19,22 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file of ours that does not parse.
-    #[error("{} does not parse: {reason}", path.display())]
+    #[error("{} does not parse: {reason}; correct it and start again", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
         /// What is wrong, and where.
         reason: String,
+    },
+    /// A port that somebody else holds, or an address that is not this machine's.
+    #[error("cannot listen for {what} on {address}: {source}; stop what listens there, or choose another address")]
+    Listen {
+        /// What would be served there.
+        what: &'static str,
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// There is no cluster in this folder.
     #[error("{} holds no cluster: start one with `barque up --dir {}`", .0.display(), .0.display())]

@@ -1,8 +1,9 @@
 //! `barque gateway`: a local endpoint that passes connections on to a healthy master.
 
+use client::gateway::Health;
 use client::{Endpoints, Gateway, Kubeconfig};
 use tokio::net::TcpListener;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::cli::GatewayArgs;
 use crate::{Error, process};
@@ -16,16 +17,42 @@ pub async fn run(args: GatewayArgs) -> Result<(), Error> {
         Some(path) => identity::tls::api_client(&Kubeconfig::load(path)?.trust, None)?,
         None => identity::tls::unchecked_client()?,
     };
-    let listener = TcpListener::bind(args.listen)
-        .await
-        .map_err(Error::file("listen on", std::path::Path::new(&args.listen.to_string())))?;
+    let listener = TcpListener::bind(args.listen).await.map_err(|source| Error::Listen {
+        what: "the gateway",
+        address: args.listen,
+        source,
+    })?;
     info!(listen = %args.listen, masters = ?args.masters, "the gateway serves");
     let shutdown = base::Shutdown::new();
     let mut signals = base::shutdown::signals()?;
-    let serving = base::task::spawn("gateway", Gateway::new(endpoints, tls).serve(listener, shutdown.stopping()));
+    let gateway = Gateway::new(endpoints, tls);
+    let serving = base::task::spawn("gateway", gateway.clone().serve(listener, shutdown.stopping()));
+    let looking = base::task::spawn("first look", report(gateway));
     signals.next().await;
     process::announce_ending();
     shutdown.trigger();
+    looking.abort_and_join().await;
     serving.join().await;
     Ok(())
+}
+
+/// A list that names no master is no reason to end: masters may come up later, and so may the network that leads to them.
+/// But it is said, once and plainly.
+async fn report(gateway: Gateway) {
+    let masters = gateway.first_look().await.masters;
+    if masters.iter().any(|master| matches!(master.health, Health::Ready | Health::NotReady { .. })) {
+        return;
+    }
+    let found: Vec<String> = masters
+        .iter()
+        .map(|master| match &master.health {
+            Health::Down { reason } => format!("{}: {reason}", master.url),
+            _ => format!("{}: not probed", master.url),
+        })
+        .collect();
+    warn!(
+        "no master answers ({}): connections are refused until one does; check that the masters run and that --masters \
+         names them",
+        found.join("; ")
+    );
 }

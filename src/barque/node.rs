@@ -1,7 +1,7 @@
 //! `barque node`: joins the cluster at its first start, then runs the node agent until a signal comes.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,6 @@ use crate::cli::{NodeArgs, RuntimeChoice};
 use crate::config::{self, NodeFile};
 use crate::{Error, process};
 
-/// How long joining may take: an election may be under way, or the masters still coming up.
-const JOIN_DEADLINE: Duration = Duration::from_secs(60);
 /// The agent's port, as a kubelet's.
 const PORT: u16 = 10_250;
 
@@ -46,6 +44,7 @@ struct Settings {
     runtime: RuntimeChoice,
     share: u32,
     labels: BTreeMap<String, String>,
+    join_deadline: Duration,
 }
 
 /// Runs the node.
@@ -56,7 +55,10 @@ pub async fn run(args: NodeArgs) -> Result<(), Error> {
     let shutdown = base::Shutdown::new();
     let record = match known(&settings.dir)? {
         Some(record) => record,
-        None => join(&settings).await?,
+        None => {
+            check_ports(&settings)?;
+            join(&settings).await?
+        }
     };
     let node = Node::assemble(&settings, &record).await?;
     let mut running =
@@ -166,7 +168,18 @@ fn settings(args: NodeArgs) -> Result<Settings, Error> {
         runtime: args.runtime.or(file.runtime).unwrap_or(RuntimeChoice::Auto),
         share: file.share.unwrap_or(1),
         labels: file.labels,
+        join_deadline: Duration::from_secs(u64::from(args.join_seconds)),
     })
+}
+
+/// A port that somebody else holds is told before a token is spent; the agent binds for good later.
+fn check_ports(settings: &Settings) -> Result<(), Error> {
+    let agent = ("the agent", SocketAddr::new(settings.address, settings.port));
+    let gateway = settings.gateway.map(|address| ("the gateway", address));
+    for (what, address) in std::iter::once(agent).chain(gateway) {
+        TcpListener::bind(address).map_err(|source| Error::Listen { what, address, source })?;
+    }
+    Ok(())
 }
 
 fn known(dir: &Path) -> Result<Option<Record>, Error> {
@@ -185,7 +198,7 @@ async fn join(settings: &Settings) -> Result<Record, Error> {
         "csr": client_key.request_pem(), "servingCsr": serving_key.request_pem(),
     });
     let endpoints = Endpoints::parse(&settings.masters.join(","))?;
-    let answer = client::join(&endpoints, token, &request, JOIN_DEADLINE).await?;
+    let answer = client::join(&endpoints, token, &request, settings.join_deadline).await?;
     let text = |field: &'static str| answer[field].as_str().map(str::to_owned).ok_or(Error::JoinAnswer(field));
     client_key.complete(text("certificate")?)?.save(&settings.dir.join("client.json"))?;
     serving_key.complete(text("servingCertificate")?)?.save(&settings.dir.join("serving.json"))?;

@@ -111,6 +111,22 @@ impl Gateway {
         self.shared.board.view()
     }
 
+    /// How the masters are doing once the first answers, or once it is certain that none does. Waits for ever where nobody
+    /// [serves](Self::serve).
+    pub async fn first_look(&self) -> GatewayView {
+        let mut changes = self.shared.board.subscribe();
+        loop {
+            let view = self.view();
+            let undecided = |master: &MasterHealth| matches!(master.health, Health::Unknown | Health::Suspect { .. });
+            let answered = |master: &MasterHealth| matches!(master.health, Health::Ready | Health::NotReady { .. });
+            if view.masters.iter().any(answered) || !view.masters.iter().any(undecided) {
+                return view;
+            }
+            // The board lives as long as this gateway.
+            let _ = changes.changed().await;
+        }
+    }
+
     /// Accepts connections on `listener` and probes the masters until `stopping`; open connections
     /// end with it. A failure to accept (out of files, for example) is waited out. To report
     /// meanwhile, keep a clone.
