@@ -3,13 +3,13 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chaos::{Cluster, Shape};
 use client::{Address, Call, Client, Endpoints};
-use identity::{Authority, Credential, ReloadableCert, Role, Token, names, tls};
+use identity::{Authority, Credential, KeyRequest, ReloadableCert, Role, Token, names, tls};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use serde_json::Value;
@@ -99,13 +99,46 @@ async fn turned_away(address: SocketAddr, tls: Arc<ClientConfig>, name: ServerNa
     own
 }
 
+/// `barque node` with this token, in this folder, on the loopback address with this last number.
+fn node(house: &House, folder: &Path, (name, token): (&str, &str), address: u8) -> Command {
+    let mut command = Command::new(BARQUE);
+    command.args(["node", "--masters", &house.api.to_string(), "--token", token, "--name", name, "--dir"]);
+    command.arg(folder).args(["--address", &format!("127.0.0.{address}"), "--runtime", "sim"]);
+    command
+}
+
 /// How `barque node` ends with this token: its exit code and what it says.
 fn join(house: &House, name: &str, token: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = Command::new(BARQUE);
-    command.args(["node", "--masters", &house.api.to_string(), "--token", token, "--name", name, "--dir"]);
-    command.arg(folder.path()).args(["--address", "127.0.0.1", "--runtime", "sim"]);
-    ending(&mut command)
+    ending(&mut node(house, folder.path(), (name, token), 200))
+}
+
+/// A process that is killed with its test.
+struct Running(Child);
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"))
+    }
+}
+
+/// Which of them ends first.
+fn first_to_end(racers: &mut [Running]) -> usize {
+    let began = Instant::now();
+    loop {
+        if let Some(first) = racers.iter_mut().position(|racer| racer.0.try_wait().expect("a child").is_some()) {
+            return first;
+        }
+        assert!(began.elapsed() < PATIENCE, "none of them ended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The exit code and the standard error of a command that is to end by itself.
@@ -197,4 +230,68 @@ async fn tokens_that_are_no_good_are_refused_and_the_log_names_them() {
     }
     let nodes = house.cluster.master_client("master-1").unwrap().get("/api/v1/nodes").await.unwrap();
     assert_eq!(nodes["items"], serde_json::json!([]), "nothing came in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_used_up_by_whoever_joins_with_it() {
+    let house = House::new(0);
+    let create = |uses: &[&str]| {
+        let mut command = Command::new(BARQUE);
+        command.args(["token", "create", "--role", "node", "--kubeconfig"]).arg(house.cluster.kubeconfig()).args(uses);
+        let output = command.output().expect("it runs");
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let came_in = |folder: &Path| {
+        let look = || Ok(folder.join("node.json").exists().then_some(()));
+        house.cluster.wait("a node that is in", PATIENCE, look).unwrap();
+    };
+
+    // One machine for each token, unless it says more.
+    let token = create(&[]);
+    let first = tempfile::tempdir().unwrap();
+    let running = Running::start(node(&house, first.path(), ("first", &token), 201));
+    came_in(first.path());
+    one_line(&join(&house, "second", &token), &["joining was refused", "used up", "barque token create"]);
+    house.logged("master-1", &["a join was refused", "second", "used up", "code=401"]);
+    drop(running);
+
+    // An answer that was lost: the request has reached the cluster, and nothing of it came back.
+    let token = create(&["--uses", "1"]);
+    let folder = tempfile::tempdir().unwrap();
+    let key = |file: &str| KeyRequest::kept(&folder.path().join(file), "third").unwrap();
+    let (client, serving) = (key("joining-client.pem"), key("joining-serving.pem"));
+    let request = serde_json::json!({
+        "role": "node", "name": "third", "csr": client.request_pem(), "servingCsr": serving.request_pem(),
+    });
+    let masters = Endpoints::parse(&house.api.to_string()).unwrap();
+    client::join(&masters, &token.parse().unwrap(), &request, PATIENCE).await.expect("an answer");
+    let running = Running::start(node(&house, folder.path(), ("third", &token), 202));
+    came_in(folder.path());
+    assert!(!folder.path().join("joining-client.pem").exists(), "no longer needed");
+    drop(running);
+    one_line(&join(&house, "third", &token), &["used up"]);
+
+    // Two at once for one use.
+    let token = create(&[]);
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let racing = |number: usize| {
+        let address = 203 + u8::try_from(number).unwrap();
+        Running::start(node(&house, folders[number].path(), (&format!("racer-{number}"), &token), address))
+    };
+    let mut racers = [racing(0), racing(1)];
+    let lost = first_to_end(&mut racers);
+    assert_eq!(racers[lost].0.try_wait().unwrap().and_then(|status| status.code()), Some(1));
+    came_in(folders[1 - lost].path());
+    assert!(!folders[lost].path().join("node.json").exists());
+    house.logged("master-1", &["a join was refused", &format!("racer-{lost}"), "used up"]);
+
+    // A token for several.
+    let token = create(&["--uses", "2"]);
+    for (number, address) in [(1, 205), (2, 206)] {
+        let folder = tempfile::tempdir().unwrap();
+        let _running = Running::start(node(&house, folder.path(), (&format!("many-{number}"), &token), address));
+        came_in(folder.path());
+    }
+    one_line(&join(&house, "many-3", &token), &["used up"]);
 }

@@ -29,8 +29,8 @@ impl Site {
         first.kubeconfig(&kubeconfig, &[&first.api]);
         assert!(kubectl(&kubeconfig, "get namespaces").expect("kubectl").contains("kube-system"));
         let token = here.join("master-token");
-        std::fs::write(&token, barque(&["token", "create", "--role", "master", "--kubeconfig", text(&kubeconfig)]))
-            .expect("a file");
+        let create = ["token", "create", "--role", "master", "--uses", "2", "--kubeconfig", text(&kubeconfig)];
+        std::fs::write(&token, barque(&create)).expect("a file");
         let mut masters = vec![(first, running)];
         for (name, address) in [("master-2", "127.0.0.32"), ("master-3", "127.0.0.33")] {
             let place = Place::make(here, name, address, Some((&masters[0].0.api, &token)));

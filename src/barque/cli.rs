@@ -198,6 +198,9 @@ pub struct TokenCreateArgs {
     /// Hours until it expires
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(1..=8760))]
     pub hours: u32,
+    /// How many machines may join with it; one that has to ask again counts once
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub uses: u32,
     /// Kubeconfig of an administrator
     #[arg(long, env = "KUBECONFIG", default_value = ".barque/kubeconfig")]
     pub kubeconfig: PathBuf,
@@ -234,11 +237,18 @@ mod tests {
             "barque master --config f",
             "barque node --masters a:1,b:2,c:3 --token t",
             "barque token create --role node",
+            "barque token create --role master --uses 2 --hours 1",
             "barque kubeconfig --servers a:1",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in ["barque", "barque up --masters 0", "barque up --runtime lxc", "barque token create --role king"] {
+        for line in [
+            "barque",
+            "barque up --masters 0",
+            "barque up --runtime lxc",
+            "barque token create --role king",
+            "barque token create --role node --uses 0",
+        ] {
             let error = Cli::try_parse_from(line.split(' ')).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
         }

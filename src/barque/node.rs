@@ -192,7 +192,10 @@ async fn join(settings: &Settings) -> Result<Record, Error> {
     let token = settings.token.as_ref().ok_or_else(|| {
         Error::Usage("this node has not joined yet: give --token TOKEN (see `barque token create --role node`)".into())
     })?;
-    let (client_key, serving_key) = (KeyRequest::generate(&settings.name)?, KeyRequest::generate(&settings.name)?);
+    // Kept until the answer is: a node that has to ask again must be known by its keys, its token may be used up.
+    let asked = ["joining-client.pem", "joining-serving.pem"].map(|file| settings.dir.join(file));
+    let [client_key, serving_key] = [0, 1].map(|which| KeyRequest::kept(&asked[which], &settings.name));
+    let (client_key, serving_key) = (client_key?, serving_key?);
     let request = json!({
         "role": "node", "name": settings.name,
         "csr": client_key.request_pem(), "servingCsr": serving_key.request_pem(),
@@ -215,6 +218,10 @@ async fn join(settings: &Settings) -> Result<Record, Error> {
     let bytes = serde_json::to_vec_pretty(&record)
         .map_err(|error| Error::Parse { path: path.clone(), reason: error.to_string() })?;
     files::write_private(&path, &bytes)?;
+    for file in asked {
+        // A leftover would do no harm.
+        let _ = std::fs::remove_file(file);
+    }
     info!(node = %record.name, cluster = %record.cluster, "joined");
     Ok(record)
 }

@@ -18,17 +18,21 @@ pub async fn run(args: TokenArgs) -> Result<(), Error> {
     let TokenCommand::Create(args) = args.command;
     let role: Role = args.role.parse()?;
     let (client, trust) = administrator(&args.kubeconfig)?;
-    let token = create(&client, &trust, role, args.hours).await?;
+    let token = create(&client, &trust, role, args.hours, args.uses).await?;
     println!("{}", token.expose());
-    eprintln!("A token to join as {role}, valid for {} h. Whoever has it can join: keep it secret.", args.hours);
+    let machines = if args.uses == 1 { "one machine".to_owned() } else { format!("{} machines", args.uses) };
+    eprintln!(
+        "A token for {machines} to join as {role}, valid for {} h. Whoever has it can join: keep it secret.",
+        args.hours
+    );
     Ok(())
 }
 
-/// Makes a token and stores its record in the cluster.
-pub async fn create(client: &Client, serving: &Trust, role: Role, hours: u32) -> Result<Token, Error> {
+/// Makes a token that so many may join with, and stores its record in the cluster.
+pub async fn create(client: &Client, serving: &Trust, role: Role, hours: u32, uses: u32) -> Result<Token, Error> {
     let token = Token::new(role, serving.hash()?);
     let expires = base::clock::now() + Duration::from_secs(3_600 * u64::from(hours));
-    let secret = master::token_secret(&token.record(expires, None));
+    let secret = master::token_secret(&token.record(expires, Some(uses)));
     let call = Call::new(Method::POST, "/api/v1/namespaces/kube-system/secrets").json(&secret).deadline(DEADLINE);
     // The name is random, so a repeat after a lost answer meets only itself.
     match client.json(call.repeatable()).await {

@@ -231,7 +231,7 @@ impl Up {
         let path = folder.join("token");
         let joined = folder.join("master.json").exists() || folder.join("node.json").exists();
         if !joined && process::standing(&self.dir, name) == Standing::Gone {
-            let token: Token = token::create(&admin.client, &admin.authority.serving()?, role, 1).await?;
+            let token: Token = token::create(&admin.client, &admin.authority.serving()?, role, 1, 1).await?;
             identity::files::write_private(&path, token.expose().as_bytes())?;
         }
         Ok(path)

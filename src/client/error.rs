@@ -111,6 +111,7 @@ impl Error {
     /// The object has changed since it was read: read again and decide anew.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Api { code: 409, reason, .. } if reason != "AlreadyExists")
+            || matches!(self, Self::JoinRefused { code: 409, .. })
     }
 
     /// The revision is no longer kept: list anew.

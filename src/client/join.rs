@@ -18,14 +18,15 @@ const JOIN_PATH: &str = "/barque/v1/join";
 /// # Errors
 /// [`Error::JoinRefused`] with the master's explanation, [`Error::Unreachable`] when none of the
 /// addresses leads to a master of that cluster (the reasons say what was found instead),
-/// [`Error::Unknown`] when the request was sent and no answer came: it is safe to try again with a
-/// token that has uses left.
+/// [`Error::Timeout`] when the request was sent and no answer came: make the same request again, and
+/// it counts once.
 pub async fn join(masters: &Endpoints, token: &Token, request: &Value, deadline: Duration) -> Result<Value, Error> {
     let mut request = request.clone();
     let object = request.as_object_mut().ok_or_else(|| Error::Request("a join request is a JSON object".to_owned()))?;
     object.insert("token".to_owned(), Value::String(token.expose()));
     let client = Client::new(masters.clone(), tls::pinned_client(token.authority_hash())?);
-    let call = Call::new(Method::POST, JOIN_PATH).json(&request).deadline(deadline);
+    // The cluster knows a joiner that asks again by its key, so nothing is done or counted twice.
+    let call = Call::new(Method::POST, JOIN_PATH).json(&request).deadline(deadline).repeatable();
     match client.json(call).await {
         Err(Error::Api { code, message, .. }) => Err(Error::JoinRefused { code, message }),
         other => other,

@@ -4,7 +4,7 @@
 use crate::trust::parse_chain;
 use crate::{Error, files, tls};
 use jiff::Timestamp;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rcgen::{CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::sign::CertifiedKey;
@@ -134,6 +134,34 @@ impl KeyRequest {
         params.distinguished_name.push(DnType::CommonName, remark);
         let request = params.serialize_request(&key).and_then(|request| request.pem()).map_err(Error::issue)?;
         Ok(Self { key: key.serialize_pem(), request })
+    }
+
+    /// The key and request kept in `path`, or fresh ones that are kept there from now on: whoever has to ask again, after
+    /// a crash too, asks with the same key. Remove the file once the certificate is safe.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate) and [`files::write_private`]; [`Error::File`] when the file cannot be read.
+    pub fn kept(path: &Path, remark: &str) -> Result<Self, Error> {
+        let known = match files::read_private(path) {
+            Ok(pem) => pem,
+            Err(Error::Damaged { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        // A damaged file is as good as none: nothing was issued for its key yet.
+        if let Some(known) = known.as_deref().and_then(Self::parse) {
+            return Ok(known);
+        }
+        let fresh = Self::generate(remark)?;
+        files::write_private(path, format!("{}{}", fresh.request, fresh.key).as_bytes())?;
+        Ok(fresh)
+    }
+
+    fn parse(pem: &str) -> Option<Self> {
+        let (start, _) =
+            pem.match_indices("-----BEGIN ").find(|(at, _)| pem[*at..].lines().next().is_some_and(is_key_line))?;
+        let (request, key) = pem.split_at(start);
+        let usable = CertificateSigningRequestParams::from_pem(request).is_ok() && KeyPair::from_pem(key).is_ok();
+        usable.then(|| Self { key: key.to_owned(), request: request.to_owned() })
     }
 
     /// The certificate signing request as PEM. Not secret.

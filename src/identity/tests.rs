@@ -333,3 +333,20 @@ async fn a_failed_handshake_is_told_in_plain_words() {
     let gone = told(None, None).await;
     assert!(gone.is_hangup(), "{gone}");
 }
+
+#[test]
+fn a_request_is_kept_until_it_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("joining.pem");
+    let first = KeyRequest::kept(&path, "n").unwrap();
+    let again = KeyRequest::kept(&path, "n").unwrap();
+    assert_eq!(first.request_pem(), again.request_pem());
+    let certificate = authority().node_client(first.request_pem(), "n").unwrap();
+    again.complete(certificate).expect("the same key");
+    for damage in [&b"half"[..], b"\xff\xfe", b""] {
+        std::fs::write(&path, damage).unwrap();
+        let fresh = KeyRequest::kept(&path, "n").unwrap();
+        assert_ne!(fresh.request_pem(), first.request_pem());
+        assert_eq!(fresh.request_pem(), KeyRequest::kept(&path, "n").unwrap().request_pem());
+    }
+}

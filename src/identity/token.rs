@@ -22,6 +22,8 @@ const SECRET_LENGTH: usize = 24;
 const SECRET_LENGTH_MIN: usize = 16;
 /// The longest secret accepted from outside, so that nobody makes us hash megabytes.
 const SECRET_LENGTH_MAX: usize = 64;
+/// Of a joiner's name; short, as a record keeps one for each use.
+const JOINER_BYTES: usize = 16;
 
 /// What a token lets its bearer become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,9 +85,24 @@ pub struct TokenRecord {
     pub secret_hash: String,
     /// When the token ceases to be valid.
     pub expires_at: Timestamp,
-    /// How many more times it may be used; `None` for any number.
+    /// How many more may join with it; `None` for any number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses_left: Option<u32>,
+    /// Who was counted, as [`joiner`] names them: one whose answer was lost asks again, and counts once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<String>,
+}
+
+/// A name for who joins, made of what only this joiner has and sends again when it repeats its request (its key). The
+/// name gives none of it away.
+pub fn joiner(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // The length first, so that no two lists of parts read the same.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hex(&hash.finalize()[..JOINER_BYTES])
 }
 
 impl Token {
@@ -122,16 +139,32 @@ impl Token {
 
     /// The record for the cluster to keep.
     pub fn record(&self, expires_at: Timestamp, uses_left: Option<u32>) -> TokenRecord {
-        TokenRecord { id: self.id.clone(), role: self.role, secret_hash: self.secret_hash(), expires_at, uses_left }
+        TokenRecord {
+            id: self.id.clone(),
+            role: self.role,
+            secret_hash: self.secret_hash(),
+            expires_at,
+            uses_left,
+            joined: Vec::new(),
+        }
     }
 
-    /// Checks the token against the record stored under its id, for joining as `wanted` at `now`.
-    /// Secrets are compared in constant time.
+    /// Checks the token against the record stored under its id, for `joiner` (see [`joiner`]) to join as `wanted` at
+    /// `now`. Secrets are compared in constant time.
+    ///
+    /// Returns the record that must replace the stored one, unchanged since it was read, before the joiner is let in;
+    /// `None` when nothing is to be counted, because uses are not or this joiner was.
     ///
     /// # Errors
     /// [`Error::TokenUnknown`] without a record or with a wrong secret, [`Error::TokenRole`],
     /// [`Error::TokenExpired`], [`Error::TokenUsedUp`].
-    pub fn verify(&self, record: Option<&TokenRecord>, wanted: Role, now: Timestamp) -> Result<(), Error> {
+    pub fn verify(
+        &self,
+        record: Option<&TokenRecord>,
+        wanted: Role,
+        joiner: &str,
+        now: Timestamp,
+    ) -> Result<Option<TokenRecord>, Error> {
         let record = record.filter(|record| record.id == self.id).ok_or(Error::TokenUnknown)?;
         if !same(record.secret_hash.as_bytes(), self.secret_hash().as_bytes()) {
             return Err(Error::TokenUnknown);
@@ -143,23 +176,21 @@ impl Token {
         if now >= record.expires_at {
             return Err(Error::TokenExpired(record.expires_at));
         }
-        if record.uses_left == Some(0) {
-            return Err(Error::TokenUsedUp);
+        match record.uses_left {
+            None => Ok(None),
+            Some(_) if record.joined.iter().any(|known| known == joiner) => Ok(None),
+            Some(0) => Err(Error::TokenUsedUp),
+            Some(left) => {
+                let mut counted = record.clone();
+                counted.uses_left = Some(left - 1);
+                counted.joined.push(joiner.to_owned());
+                Ok(Some(counted))
+            }
         }
-        Ok(())
     }
 
     fn secret_hash(&self) -> String {
         hex(&Sha256::digest(self.secret.as_bytes()))
-    }
-}
-
-impl TokenRecord {
-    /// The record after one more use.
-    #[must_use]
-    pub fn used(mut self) -> Self {
-        self.uses_left = self.uses_left.map(|left| left.saturating_sub(1));
-        self
     }
 }
 
@@ -263,7 +294,7 @@ mod tests {
     fn verification_says_what_is_wrong() {
         let token = Token::new(Role::Node, HASH);
         let record = token.record(at(100), Some(1));
-        let check = |record: Option<&TokenRecord>, role, second| token.verify(record, role, at(second));
+        let check = |record: Option<&TokenRecord>, role, second| token.verify(record, role, "me", at(second));
         assert!(check(Some(&record), Role::Node, 99).is_ok());
         assert!(matches!(check(None, Role::Node, 99), Err(Error::TokenUnknown)));
         assert!(matches!(check(Some(&record), Role::Node, 100), Err(Error::TokenExpired(_))));
@@ -271,8 +302,6 @@ mod tests {
             check(Some(&record), Role::Master, 99),
             Err(Error::TokenRole { of: Role::Node, wanted: Role::Master })
         ));
-        let spent = record.clone().used();
-        assert!(matches!(check(Some(&spent), Role::Node, 99), Err(Error::TokenUsedUp)));
         let other = Token::new(Role::Node, HASH).record(at(100), None);
         assert!(matches!(check(Some(&other), Role::Node, 99), Err(Error::TokenUnknown)));
         let wrong_secret = TokenRecord { id: record.id.clone(), ..other };
@@ -280,10 +309,34 @@ mod tests {
     }
 
     #[test]
+    fn uses_are_counted_once_for_each_joiner() {
+        let token = Token::new(Role::Node, HASH);
+        let by = |record: &TokenRecord, who: &str| token.verify(Some(record), Role::Node, who, at(1));
+        let first = by(&token.record(at(100), Some(2)), "one").unwrap().expect("a use");
+        assert_eq!(first.uses_left, Some(1));
+        assert_eq!(by(&first, "one").unwrap(), None, "a repeat");
+        let second = by(&first, "two").unwrap().expect("a use");
+        assert!(matches!(by(&second, "three"), Err(Error::TokenUsedUp)));
+        assert_eq!(by(&second, "one").unwrap(), None, "a repeat after the last use");
+        assert_eq!(by(&token.record(at(100), None), "one").unwrap(), None, "without a number");
+        let old = serde_json::json!({"id": "abcdef", "role": "node", "secretHash": "", "expiresAt": at(9)});
+        assert_eq!(serde_json::from_value::<TokenRecord>(old).unwrap().joined.len(), 0);
+    }
+
+    #[test]
+    fn joiners_differ_where_any_part_does() {
+        let names = [joiner(&["a", "bc"]), joiner(&["ab", "c"]), joiner(&["abc"]), joiner(&["abc", ""])];
+        for (position, name) in names.iter().enumerate() {
+            assert!(!names[..position].contains(name), "{names:?}");
+        }
+        assert_eq!(joiner(&["a", "bc"]), names[0]);
+    }
+
+    #[test]
     fn an_altered_role_gains_nothing() {
         let token = Token::new(Role::Node, HASH);
         let record = token.record(at(100), None);
         let forged: Token = token.expose().replace("barque.node.", "barque.master.").parse().unwrap();
-        assert!(matches!(forged.verify(Some(&record), Role::Master, at(1)), Err(Error::TokenRole { .. })));
+        assert!(matches!(forged.verify(Some(&record), Role::Master, "me", at(1)), Err(Error::TokenRole { .. })));
     }
 }

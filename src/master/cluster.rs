@@ -22,6 +22,8 @@ pub struct Serving {
     pub(crate) authority: Arc<Authority>,
     observed: Arc<controllers::Observed>,
     agent_client: Arc<ClientConfig>,
+    /// Held while a join token is used up.
+    pub(crate) joining: tokio::sync::Mutex<()>,
     draining: AtomicBool,
 }
 
@@ -35,7 +37,15 @@ impl Serving {
         certificates: &Certificates,
     ) -> Arc<Self> {
         let agent_client = Arc::clone(&certificates.agent_client);
-        Arc::new(Self { consensus, store, authority, observed, agent_client, draining: AtomicBool::new(false) })
+        Arc::new(Self {
+            consensus,
+            store,
+            authority,
+            observed,
+            agent_client,
+            joining: tokio::sync::Mutex::default(),
+            draining: AtomicBool::new(false),
+        })
     }
 
     /// From now on this master is not ready: gateways and load balancers move on.

@@ -33,6 +33,26 @@ async fn the_request_reaches_a_master_of_the_cluster() {
 }
 
 #[tokio::test]
+async fn a_lost_answer_is_asked_for_again() {
+    let silent = FakeMaster::start(|_| None).await;
+    let busy = FakeMaster::start(|_| Some(json(503, &value!({"message": "there is no leader now"})))).await;
+    let master = FakeMaster::start(|_| Some(json(200, &value!({"welcome": true})))).await;
+    let (one, masters) = (token(), endpoints(&[&busy, &silent, &master]));
+    let request = value!({"name": "n1"});
+    let asking = join(&masters, &one, &request, DEADLINE);
+    let killing = async {
+        // It has taken the request, and dies with it.
+        while silent.calls().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        silent.kill().await;
+    };
+    let (answer, ()) = tokio::join!(asking, killing);
+    assert_eq!(answer.unwrap()["welcome"], true);
+    assert_eq!(master.calls()[0].body, busy.calls()[0].body, "it is the same request");
+}
+
+#[tokio::test]
 async fn errors_say_what_to_do() {
     let refusing = |_| Some(json(403, &value!({"message": "the join token expired"})));
     let master = FakeMaster::start(refusing).await;
