@@ -200,7 +200,7 @@ async fn strangers_are_refused_and_the_log_names_them() {
     let agent = format!("{}:{}", config["address"].as_str().unwrap(), config["port"]).parse().unwrap();
     let name = names::agent_server_name("node-1").unwrap();
     let serving = house.authority.serving().unwrap();
-    let client = |own: Credential| tls::agent_client(&serving, Some(reloadable(own))).unwrap();
+    let client = |own: Credential| tls::agent_client(&serving, reloadable(own)).unwrap();
     for (tls, reason) in [
         (tls::unchecked_client().unwrap(), "no certificate was shown"),
         (client(foreign.master_client(house.master).unwrap()), "issued by another authority"),
@@ -294,4 +294,62 @@ async fn a_token_is_used_up_by_whoever_joins_with_it() {
         came_in(folder.path());
     }
     one_line(&join(&house, "many-3", &token), &["used up"]);
+}
+
+#[test]
+fn a_folder_of_another_cluster_is_refused() {
+    let (one, other) = (House::new(0), House::new(0));
+    let tokens = [&one, &other].map(|house| {
+        let hash = house.authority.serving().unwrap().hash().unwrap();
+        Token::new(Role::Master, hash).expose()
+    });
+    for house in [&one, &other] {
+        house.cluster.barque(&["down"]).expect("it stops");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().join("master");
+    let copy = |what: &Path| {
+        let done = Command::new("cp").arg("-r").arg(what).arg(&dir).status().expect("cp");
+        assert!(done.success(), "{}", what.display());
+    };
+    let own = |house: &House, what: &str| house.cluster.dir().join("master-1").join(what);
+    let mut config = read_json(&own(&one, "config.json"));
+    config["dir"] = dir.display().to_string().into();
+    let run = |config: &Value| {
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, config.to_string()).unwrap();
+        ending(Command::new(BARQUE).args(["master", "--config"]).arg(&path))
+    };
+
+    // The log of another cluster's master beside this one's record and keys.
+    std::fs::create_dir(&dir).unwrap();
+    copy(&own(&one, "master.json"));
+    copy(&own(&one, "pki"));
+    copy(&own(&other, "data"));
+    let (ours, theirs) = (one.cluster.id().unwrap(), other.cluster.id().unwrap());
+    let data = dir.join("data").display().to_string();
+    let whose = format!("master {} of cluster {theirs}", other.master);
+    one_line(&run(&config), &[&data, &whose, &format!("this is master {} of cluster {ours}", one.master), "join anew"]);
+
+    // A whole folder of one cluster, told to join the other: it neither moves nor silently stays.
+    std::fs::remove_dir_all(dir.join("data")).unwrap();
+    copy(&own(&one, "data"));
+    let token_file = folder.path().join("token");
+    config["join"] = serde_json::json!({"masters": [other.api.to_string()], "tokenFile": token_file});
+    std::fs::write(&token_file, &tokens[1]).unwrap();
+    let words = [&*dir.display().to_string(), &ours, "another cluster's", "empty the folder", "take the token out"];
+    one_line(&run(&config), &words);
+
+    // With a token of its own cluster, or none that can be read, it runs.
+    for token in [&*tokens[0], "gone"] {
+        std::fs::write(&token_file, token).unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, config.to_string()).unwrap();
+        let mut command = Command::new(BARQUE);
+        command.args(["master", "--config"]).arg(&path);
+        let mut running = Running::start(command);
+        let look = || Ok(std::net::TcpStream::connect(one.api).is_ok().then_some(()));
+        one.cluster.wait("the master's API", PATIENCE, look).unwrap();
+        assert!(running.0.try_wait().unwrap().is_none(), "it runs");
+    }
 }

@@ -147,14 +147,28 @@ impl PortFile {
 }
 
 impl MasterFile {
+    /// Refuses a folder of another cluster than the one whose token this master was given. A master that is in already
+    /// needs no token: its file may be gone.
+    fn check_cluster(&self, join: &JoinFile) -> Result<(), Error> {
+        let Ok(token) = read_token(&join.token_file) else { return Ok(()) };
+        let (authority, _) = master::administrator(&self.dir)?;
+        if authority.serving()?.hash()? == token.authority_hash() {
+            return Ok(());
+        }
+        Err(Error::OtherCluster { dir: self.dir.clone(), cluster: authority.cluster_id().to_owned() })
+    }
+
     /// What the master is told.
     pub fn options(&self) -> Result<master::Options, Error> {
         let join = match &self.join {
-            // A master that is in already needs no token, and its file may be gone.
-            Some(join) if !self.dir.join("master.json").exists() => {
+            Some(join) if self.dir.join("master.json").exists() => {
+                self.check_cluster(join)?;
+                None
+            }
+            Some(join) => {
                 Some(master::JoinOptions { masters: join.masters.clone(), token: read_token(&join.token_file)? })
             }
-            _ => None,
+            None => None,
         };
         let timers = &self.timers;
         if timers.election_ms_min >= timers.election_ms_max || timers.election_ms_min < 2 * timers.heartbeat_ms {

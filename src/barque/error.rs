@@ -59,6 +59,18 @@ pub enum Error {
         /// Its log.
         log: PathBuf,
     },
+    /// The folder of a master or a node is of one cluster, and the join token of another.
+    #[error(
+        "{} belongs to cluster {cluster}, but the join token is another cluster's: to join that one, empty the folder; to \
+         stay, take the token out of the configuration",
+        dir.display()
+    )]
+    OtherCluster {
+        /// The folder.
+        dir: PathBuf,
+        /// The cluster that it belongs to.
+        cluster: String,
+    },
     /// A join answer without what a node needs.
     #[error("the cluster's answer to the join request lacks {0}: is it of the same release?")]
     JoinAnswer(&'static str),

@@ -54,7 +54,10 @@ pub async fn run(args: NodeArgs) -> Result<(), Error> {
     let mut signals = base::shutdown::signals()?;
     let shutdown = base::Shutdown::new();
     let record = match known(&settings.dir)? {
-        Some(record) => record,
+        Some(record) => {
+            check_cluster(&settings, &record)?;
+            record
+        }
         None => {
             check_ports(&settings)?;
             join(&settings).await?
@@ -138,9 +141,10 @@ fn settings(args: NodeArgs) -> Result<Settings, Error> {
     let joined = dir.join("node.json").exists();
     let token = match (args.token, file.token_file) {
         (Some(text), _) => Some(text.parse()?),
-        // A node that is in already needs no token, and its file may be gone.
-        (None, Some(path)) if !joined => Some(config::read_token(&path)?),
-        _ => None,
+        // A node that is in already needs no token, and its file may be gone; if not, it tells the cluster.
+        (None, Some(path)) if joined => config::read_token(&path).ok(),
+        (None, Some(path)) => Some(config::read_token(&path)?),
+        (None, None) => None,
     };
     let masters = if args.masters.is_empty() { file.masters } else { args.masters };
     if masters.is_empty() {
@@ -185,6 +189,17 @@ fn check_ports(settings: &Settings) -> Result<(), Error> {
 fn known(dir: &Path) -> Result<Option<Record>, Error> {
     let path = dir.join("node.json");
     if path.exists() { config::read(&path).map(Some) } else { Ok(None) }
+}
+
+/// Refuses a folder of another cluster than the one whose token this node was given.
+fn check_cluster(settings: &Settings, record: &Record) -> Result<(), Error> {
+    let own = Trust::from_pem(record.serving_authority.clone())?.hash()?;
+    match &settings.token {
+        Some(token) if token.authority_hash() != own => {
+            Err(Error::OtherCluster { dir: settings.dir.clone(), cluster: record.cluster.clone() })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Asks the cluster for certificates. The record is written last, so that half a folder counts as none.

@@ -8,7 +8,7 @@ use base::{Shutdown, Stopping, TaskGroup};
 use openraft::error::{InitializeError, RaftError};
 use openraft::{Config, SnapshotPolicy};
 use state::{Command, Revision};
-use storage::{Closed, Storage};
+use storage::{Closed, Owner, Storage};
 use store::{Liveness, Replica};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
@@ -71,7 +71,7 @@ pub struct Inner {
 }
 
 impl Consensus {
-    /// Loads what is on disk and joins in. The replica is this master's copy of the state.
+    /// Loads what is on disk, which must be this master's own, and joins in. The replica is this master's copy of the state.
     ///
     /// # Errors
     /// [`Error::Timers`]; [`Error::Storage`], [`Error::State`] and [`Error::Record`] when the disk does not give back
@@ -92,8 +92,12 @@ impl Consensus {
         };
         let writer = Writer::start(tools).map_err(|error| Error::Stopped(format!("no thread for the log: {error}")))?;
         let loading = (storage.clone(), writer.clone(), Arc::clone(&durability), Arc::clone(&counters));
-        let loaded =
-            tokio::task::spawn_blocking(move || Machine::load(loading.0, loading.1, loading.2, loading.3)).await;
+        let owner = Owner { cluster: options.cluster.clone(), id: options.id };
+        let loaded = tokio::task::spawn_blocking(move || {
+            loading.0.claim(&owner)?;
+            Machine::load(loading.0, loading.1, loading.2, loading.3)
+        })
+        .await;
         let (machine, replica, applied) =
             loaded.map_err(|error| Error::Stopped(format!("loading the state: {error}")))??;
         let log = LogStore::new(options.id, storage, writer, Arc::clone(&durability));

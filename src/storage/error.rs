@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::owner::Owner;
+
 /// Why something could not be read from or written to the disk. None is retryable: the process that meets one must end,
 /// because what it believes to be durable may not be.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +25,19 @@ pub enum Error {
         found: String,
         /// The newest format known here.
         known: u32,
+    },
+    /// Votes and entries of another master.
+    #[error(
+        "{dir} holds the data of {found}, and this is {wanted}: put the right folder back, or empty the whole folder of \
+         this master, its record and keys too, and let it join anew"
+    )]
+    OtherOwner {
+        /// The data folder.
+        dir: PathBuf,
+        /// Whose it is.
+        found: Owner,
+        /// Who wanted to use it.
+        wanted: Owner,
     },
     /// What was durable is gone or changed. Never repaired silently: a vote or an acknowledged write may be among it.
     #[error(

@@ -8,6 +8,7 @@ mod batch;
 mod database;
 mod error;
 mod log;
+mod owner;
 mod rows;
 pub mod snapshot;
 
@@ -17,3 +18,4 @@ mod tests;
 pub use batch::{Batch, Durability, Table};
 pub use database::{Closed, Storage};
 pub use error::Error;
+pub use owner::Owner;

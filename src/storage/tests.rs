@@ -101,6 +101,52 @@ fn installing_replaces_all_or_nothing() {
     }
 }
 
+fn owner(cluster: &str, id: u64) -> Owner {
+    Owner { cluster: cluster.into(), id }
+}
+
+/// Opens the folder as this master.
+fn open_as(dir: &Path, owner: &Owner) -> Result<Storage, Error> {
+    let storage = Storage::open(dir).unwrap();
+    storage.claim(owner).map(|()| storage)
+}
+
+#[test]
+fn a_folder_belongs_to_one_master() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = owner("c-1", 7);
+    drop(open_as(folder.path(), &own).unwrap());
+    for stranger in [owner("c-2", 7), owner("c-1", 8)] {
+        let error = open_as(folder.path(), &stranger).err().expect("refused");
+        let text = error.to_string();
+        assert!(matches!(error, Error::OtherOwner { .. }), "{text}");
+        let dir = folder.path().display().to_string();
+        for part in [&*dir, "master 7 of cluster c-1", &stranger.to_string(), "join anew"] {
+            assert!(text.contains(part), "{part} is missing in: {text}");
+        }
+    }
+    let storage = open_as(folder.path(), &own).expect("a refusal changes nothing");
+    // It is there after a crash, and stays when all rows are replaced.
+    let copy = folder.path().join("copy");
+    crashed(&storage, &copy);
+    assert!(matches!(open_as(&copy, &owner("c-2", 7)), Err(Error::OtherOwner { .. })));
+    storage.install(std::iter::empty::<Result<rows::Row, Error>>(), b"one").unwrap();
+    drop(storage);
+    assert!(matches!(open_as(folder.path(), &owner("c-2", 7)), Err(Error::OtherOwner { .. })));
+}
+
+#[test]
+fn an_old_folder_without_an_owner_gets_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = Storage::open(folder.path()).unwrap();
+    synced(&old, |batch| batch.vote(b"vote".to_vec()));
+    drop(old);
+    let storage = open_as(folder.path(), &owner("c-1", 7)).unwrap();
+    assert_eq!(storage.vote().unwrap().as_deref(), Some(&b"vote"[..]));
+    drop(storage);
+    assert!(matches!(open_as(folder.path(), &owner("c-1", 8)), Err(Error::OtherOwner { .. })));
+}
+
 #[test]
 fn one_process_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
