@@ -1,5 +1,6 @@
 //! A local cluster of real processes, started by `barque up` and removed when dropped.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -71,20 +72,12 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The `barque` binary that belongs to the running program: beside it, or one folder above it (test binaries).
+    /// The `barque` binary that belongs to the running program.
     ///
     /// # Errors
     /// [`Error::System`] when there is none.
     pub fn binary_beside() -> Result<PathBuf, Error> {
-        let own = std::env::current_exe().map_err(Error::system("find this program"))?;
-        let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
-        own.ancestors()
-            .skip(1)
-            .take(2)
-            .map(|folder| folder.join("barque"))
-            .find(|path| path.is_file())
-            .ok_or_else(missing)
-            .map_err(Error::system("find the barque binary; build it with `cargo build`"))
+        program_beside("barque")
     }
 
     /// Starts what is not running, and waits until every node is Ready.
@@ -216,6 +209,16 @@ impl Cluster {
         Ok(())
     }
 
+    /// Ids of this cluster's running containers.
+    ///
+    /// # Errors
+    /// [`Error::Command`] when the engine does not answer.
+    pub fn containers(&self) -> Result<BTreeSet<String>, Error> {
+        let cluster = format!("label=io.barque.cluster={}", self.id()?);
+        let listed = run(Command::new("docker").args(["ps", "-q", "--filter", &cluster]))?;
+        Ok(listed.split_whitespace().map(str::to_owned).collect())
+    }
+
     /// The cluster's id.
     ///
     /// # Errors
@@ -288,6 +291,22 @@ impl Cluster {
             std::thread::sleep(LOOK_EVERY);
         }
     }
+}
+
+/// A program of this workspace: beside the running one, or one folder above it (test binaries).
+///
+/// # Errors
+/// [`Error::System`] when it is not built.
+pub fn program_beside(name: &str) -> Result<PathBuf, Error> {
+    let own = std::env::current_exe().map_err(Error::system("find this program"))?;
+    let missing = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    own.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .ok_or_else(missing)
+        .map_err(Error::system(format!("find the program `{name}`; build it with `cargo build --workspace`")))
 }
 
 impl Drop for Cluster {

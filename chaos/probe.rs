@@ -60,8 +60,7 @@ impl Probe {
     pub async fn first_after(&self, since: Instant, patience: Duration) -> Result<Duration, crate::Error> {
         let deadline = Instant::now() + patience;
         loop {
-            let found =
-                self.written.lock().await.iter().rev().take_while(|one| one.acknowledged > since).last().cloned();
+            let found = self.written.lock().await.iter().rev().take_while(|one| one.began > since).last().cloned();
             if let Some(first) = found {
                 return Ok(first.acknowledged - since);
             }

@@ -1,4 +1,4 @@
-//! Faults of the leader: killed, frozen, asked to stop.
+//! Faults of the leader: killed, frozen, asked to stop; on a quiet cluster and on a busy one.
 
 use std::time::Duration;
 
@@ -15,20 +15,50 @@ struct Bounds {
     first_pod: f64,
 }
 
+/// A fault, and what goes on when it happens.
+#[derive(Clone, Copy)]
+struct Case {
+    /// As the table names it.
+    name: &'static str,
+    signal: Signal,
+    /// Clients that write without pause besides the one that measures.
+    load: usize,
+    /// Whether one of the survivors has just been frozen, so that its log is behind.
+    lagging: bool,
+}
+
+/// How long the survivor is frozen that is to lag.
+const LAG: Duration = Duration::from_millis(1_000);
+/// Clients of a busy cluster.
+const LOAD: usize = 16;
+
 /// Runs each fault and prints one row for each.
 pub async fn measure(cluster: &Cluster, runs: usize) -> Result<bool, Error> {
     workload::ensure(cluster).await?;
+    let case = |name, signal, load, lagging| Case { name, signal, load, lagging };
+    let kill = || Bounds { first_write: 2_000.0, first_pod: 3_000.0 };
     let faults = [
-        ("SIGKILL", Signal::SIGKILL, runs, Bounds { first_write: 2_000.0, first_pod: 3_000.0 }),
-        ("SIGSTOP", Signal::SIGSTOP, runs.div_ceil(4), Bounds { first_write: 4_000.0, first_pod: 5_000.0 }),
-        ("SIGTERM", Signal::SIGTERM, runs.div_ceil(2), Bounds { first_write: 300.0, first_pod: 3_000.0 }),
+        (case("SIGKILL", Signal::SIGKILL, 0, false), runs, kill()),
+        (case("SIGKILL, 16 writers", Signal::SIGKILL, LOAD, false), runs, kill()),
+        (case("SIGKILL, 16 writers, one lags", Signal::SIGKILL, LOAD, true), runs, kill()),
+        (
+            case("SIGSTOP", Signal::SIGSTOP, 0, false),
+            runs.div_ceil(2),
+            Bounds { first_write: 4_000.0, first_pod: 5_000.0 },
+        ),
+        (
+            case("SIGTERM", Signal::SIGTERM, 0, false),
+            runs.div_ceil(2),
+            Bounds { first_write: 300.0, first_pod: 3_000.0 },
+        ),
     ];
     let mut rows = Vec::new();
     let mut held = true;
-    for (name, signal, runs, bounds) in faults {
+    for (case, runs, bounds) in faults {
+        let name = case.name;
         let mut readings = Readings::default();
         for run in 1..=runs {
-            held &= one(cluster, name, signal, run, &mut readings).await?;
+            held &= one(cluster, case, run, &mut readings).await?;
         }
         held &= check(readings.write.worst() <= bounds.first_write, &format!("{name}: first write"));
         held &= check(readings.pod.worst() <= bounds.first_pod, &format!("{name}: first pod"));
@@ -53,27 +83,37 @@ struct Readings {
     terms: Vec<u64>,
 }
 
-async fn one(
-    cluster: &Cluster,
-    name: &str,
-    signal: Signal,
-    run: usize,
-    readings: &mut Readings,
-) -> Result<bool, Error> {
+async fn one(cluster: &Cluster, case: Case, run: usize, readings: &mut Readings) -> Result<bool, Error> {
+    let signal = case.signal;
+    let name = format!("{}-{}-{}", signal.as_str().to_lowercase(), case.load, u8::from(case.lagging));
     let client = cluster.gateway_client()?;
     let before = workload::fingerprint(&client).await?;
     let (leader, term) = (cluster.leader()?, cluster.term()?);
-    let probe = Probe::start(cluster.gateway_client()?, &format!("{}-{run}", name.to_lowercase()));
+    let probe = Probe::start(cluster.gateway_client()?, &format!("{name}-{run}"));
+    let load = (0..case.load)
+        .map(|number| Ok(Probe::start(cluster.gateway_client()?, &format!("{name}-{run}-load-{number}"))))
+        .collect::<Result<Vec<_>, Error>>()?;
     warm(&probe).await?;
+    let lagging = cluster.masters()?.into_iter().find(|master| case.lagging && master.role == "follower");
+    if let Some(follower) = &lagging {
+        cluster.signal(follower.pid, Signal::SIGSTOP)?;
+        tokio::time::sleep(LAG).await;
+    }
     let fault = Instant::now();
     cluster.signal(leader.pid, signal)?;
-    let pod = format!("probe-{}-{run}", name.to_lowercase());
+    if let Some(follower) = &lagging {
+        cluster.signal(follower.pid, Signal::SIGCONT)?;
+    }
+    let pod = format!("probe-{name}-{run}");
     let (write, pod) =
         tokio::join!(probe.first_after(fault, Duration::from_secs(30)), workload::schedule_one(&client, &pod, fault));
-    let (written, _) = probe.finish().await;
+    let (mut written, _) = probe.finish().await;
     // A stopping leader may go on accepting for a while: its gap is the longest silence, not the first success.
     readings.write.add(if signal == Signal::SIGTERM { longest(&written) } else { write? });
     readings.pod.add(pod?);
+    for writer in load {
+        written.extend(writer.finish().await.0);
+    }
     if signal == Signal::SIGSTOP {
         cluster.signal(leader.pid, Signal::SIGCONT)?;
     } else {

@@ -1,5 +1,6 @@
 //! One file per fault.
 
+pub mod absence;
 pub mod followers;
 pub mod idle;
 pub mod leader;

@@ -9,7 +9,7 @@ use crate::{Error, config, process};
 
 /// Runs the master.
 pub async fn run(args: MasterArgs) -> Result<(), Error> {
-    base::telemetry::init(base::telemetry::Format::Text, "info,openraft=error")?;
+    base::telemetry::init(base::telemetry::Format::Text, "info,openraft=off")?;
     let file: MasterFile = config::read(&args.config)?;
     let options = file.options()?;
     let shutdown = base::Shutdown::new();

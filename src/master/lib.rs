@@ -10,7 +10,7 @@ mod record;
 mod tenure;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use base::Stopping;
 use consensus::{Consensus, Member};
 use identity::Authority;
 use storage::Storage;
-use store::{Liveness, Store};
+use store::{Liveness, Proposer, Store};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -32,6 +32,8 @@ pub use record::Record;
 const HANDOVER: Duration = Duration::from_secs(2);
 /// How long requests in flight may take once the master stops.
 const DRAIN: Duration = Duration::from_secs(5);
+/// The same once its log has failed: what is in flight can be told so, and no more.
+const DRAIN_FAILED: Duration = Duration::from_millis(500);
 
 /// A port: where it is bound, and under which address others reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,11 +76,39 @@ pub struct Options {
     pub node_grace: Duration,
 }
 
+/// Two parts of a master that a proof may replace by faulty ones. Nothing that a user can configure leads here.
+#[derive(Debug, Clone, Copy)]
+pub struct Parts {
+    /// Opens the data folder's database.
+    pub open: fn(&Path) -> Result<Storage, storage::Error>,
+    /// Stands between the store and consensus.
+    pub proposer: fn(Arc<dyn Proposer>) -> Arc<dyn Proposer>,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { open: Storage::open, proposer: |own| own }
+    }
+}
+
 /// Runs a master until `stopping`; `up` fires once it serves.
 ///
 /// # Errors
 /// [`Error`] when it cannot start, or when its log or its API ends before its time.
 pub async fn run(options: Options, up: oneshot::Sender<Record>, stopping: Stopping) -> Result<(), Error> {
+    run_with(options, Parts::default(), up, stopping).await
+}
+
+/// As [`run`], of these parts.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with(
+    options: Options,
+    parts: Parts,
+    up: oneshot::Sender<Record>,
+    stopping: Stopping,
+) -> Result<(), Error> {
     let api_listener = bind("API", options.api.listen).await?;
     let peers_listener = bind("peers", options.peers.listen).await?;
     let (record, authority) = match record::load(&options.dir)? {
@@ -89,7 +119,7 @@ pub async fn run(options: Options, up: oneshot::Sender<Record>, stopping: Stoppi
     let certificates = certificates::Certificates::issue(&authority, &record, &options)?;
 
     let (fatal, mut failed) = tokio::sync::mpsc::channel::<String>(1);
-    let storage = Storage::open(&options.dir.join("data"))?;
+    let storage = (parts.open)(&options.dir.join("data"))?;
     let liveness = Arc::new(Liveness::default());
     let member = Member {
         name: options.name.clone(),
@@ -119,7 +149,7 @@ pub async fn run(options: Options, up: oneshot::Sender<Record>, stopping: Stoppi
     if record.founder {
         consensus.initialize().await?;
     }
-    let store = Store::new(replica, consensus.clone());
+    let store = Store::new(replica, (parts.proposer)(consensus.clone()));
     let observed = Arc::new(controllers::Observed::default());
     let serving = cluster::Serving::new(
         Arc::clone(&consensus),
@@ -177,7 +207,8 @@ pub async fn run(options: Options, up: oneshot::Sender<Record>, stopping: Stoppi
         warn!(%error, "stopping without a handover: the others hold an election");
     }
     api.trigger();
-    if tokio::time::timeout(DRAIN, served).await.is_err() {
+    let drain = if outcome.is_ok() { DRAIN } else { DRAIN_FAILED };
+    if tokio::time::timeout(drain, served).await.is_err() {
         warn!("requests in flight are cut off");
     }
     renewal.abort_and_join().await;
@@ -193,13 +224,13 @@ async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, Er
 ///
 /// # Errors
 /// [`Error::NoMaster`] when the folder holds none; [`Error::Identity`] when its authority cannot issue.
-pub fn administrator(dir: &std::path::Path) -> Result<(Authority, identity::Credential), Error> {
+pub fn administrator(dir: &Path) -> Result<(Authority, identity::Credential), Error> {
     let (_, authority) = record::load(dir)?.ok_or_else(|| Error::NoMaster(dir.to_owned()))?;
     let credential = authority.administrator("admin")?;
     Ok((authority, credential))
 }
 
 /// The id of the cluster that the master in this folder belongs to; `None` when there is none.
-pub fn cluster_of(dir: &std::path::Path) -> Option<String> {
+pub fn cluster_of(dir: &Path) -> Option<String> {
     record::load(dir).ok().flatten().map(|(record, _)| record.cluster)
 }
