@@ -54,7 +54,7 @@ pub struct JoinFile {
     pub token_file: PathBuf,
 }
 
-/// Timers in a file; all in milliseconds.
+/// Timers in a file; those whose names say so in milliseconds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TimersFile {
@@ -68,6 +68,8 @@ pub struct TimersFile {
     pub node_grace_ms: u64,
     /// Log entries between two snapshots.
     pub snapshot_every: u64,
+    /// How long joining may take at the first start.
+    pub join_ms: u64,
 }
 
 impl Default for TimersFile {
@@ -78,6 +80,7 @@ impl Default for TimersFile {
             election_ms_max: 350,
             node_grace_ms: 4_000,
             snapshot_every: 10_000,
+            join_ms: 30_000,
         }
     }
 }
@@ -113,7 +116,11 @@ pub struct NodeFile {
 /// Reads a YAML file.
 pub fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Error> {
     let text = std::fs::read_to_string(path).map_err(Error::file("read", path))?;
-    serde_saphyr::from_str(&text).map_err(|error| Error::Parse { path: path.to_owned(), reason: error.to_string() })
+    serde_saphyr::from_str(&text).map_err(|error| {
+        // Without the quoted lines around the mistake: an error is one line, and it names the place.
+        let reason = error.without_snippet().to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        Error::Parse { path: path.to_owned(), reason }
+    })
 }
 
 /// Writes a file of ours. JSON is YAML, so one reader serves both.
@@ -165,9 +172,11 @@ impl MasterFile {
                 self.check_cluster(join)?;
                 None
             }
-            Some(join) => {
-                Some(master::JoinOptions { masters: join.masters.clone(), token: read_token(&join.token_file)? })
-            }
+            Some(join) => Some(master::JoinOptions {
+                masters: join.masters.clone(),
+                token: read_token(&join.token_file)?,
+                deadline: Duration::from_millis(self.timers.join_ms),
+            }),
             None => None,
         };
         let timers = &self.timers;
@@ -216,6 +225,42 @@ mod tests {
     }
 
     #[test]
+    fn the_samples_are_what_the_program_reads() {
+        let master = parsed::<MasterFile>(include_str!("../../config/master.yaml"));
+        let options = master.options().expect("the sample is complete");
+        assert_eq!((options.peers.advertise.as_str(), options.join), ("10.0.0.1:6444", None));
+        let defaults = TimersFile::default();
+        let timers = serde_json::to_value(&master.timers).unwrap();
+        assert_eq!(timers, serde_json::to_value(&defaults).unwrap(), "the sample shows the defaults");
+        // What the sample explains in comments is right too.
+        let text = include_str!("../../config/master.yaml");
+        let commented = text.lines().filter_map(|line| line.strip_prefix("# "));
+        let joining: Vec<&str> = commented.filter(|line| *line == "join:" || line.starts_with("  ")).collect();
+        let join = parsed::<MasterFile>(&format!("{text}{}\n", joining.join("\n"))).join.expect("the commented part");
+        assert_eq!((&*join.masters[0], join.token_file.to_str()), ("10.0.0.1:6443", Some("/etc/barque/token")));
+        let node = parsed::<NodeFile>(include_str!("../../config/node.yaml"));
+        assert_eq!((node.masters.len(), node.port, node.runtime), (3, Some(10_250), Some(RuntimeChoice::Docker)));
+    }
+
+    #[test]
+    fn the_units_start_what_there_is() {
+        for unit in
+            [include_str!("../../config/barque-master.service"), include_str!("../../config/barque-node.service")]
+        {
+            let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=")).expect("a command");
+            let parsed = <crate::cli::Cli as clap::Parser>::try_parse_from(start.split(' '));
+            assert!(parsed.is_ok(), "{start}");
+        }
+    }
+
+    fn parsed<T: serde::de::DeserializeOwned>(yaml: &str) -> T {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file.yaml");
+        std::fs::write(&path, yaml).unwrap();
+        read(&path).expect("it parses")
+    }
+
+    #[test]
     fn mistakes_name_their_key() {
         let rows = [
             (GOOD.replace("name: m", "nam: m"), "nam"),
@@ -227,6 +272,7 @@ mod tests {
         for (yaml, fragment) in rows {
             let error = master(&yaml).expect_err(&yaml);
             assert!(error.contains(fragment), "{error} lacks {fragment}");
+            assert_eq!(error.lines().count(), 1, "{error}");
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::{Error, config, process};
 
 /// Runs the master.
 pub async fn run(args: MasterArgs) -> Result<(), Error> {
+    // What ends raft ends this process, with one line that says why; raft's own many words would only surround it.
     base::telemetry::init(base::telemetry::Format::Text, "info,openraft=off")?;
     let file: MasterFile = config::read(&args.config)?;
     let options = file.options()?;

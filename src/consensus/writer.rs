@@ -8,7 +8,6 @@ use openraft::storage::LogFlushed;
 use state::{Row, Write};
 use storage::{Batch, Storage};
 use tokio::sync::{mpsc, oneshot};
-use tracing::error;
 
 use crate::codec;
 use crate::counters::Counters;
@@ -92,9 +91,9 @@ fn run(tools: &Tools, mut jobs: mpsc::Receiver<Job>) {
             step.write(tools)
         });
         if let Err(reason) = written {
-            error!(%reason, "the log cannot be written: this master ends");
+            // First the reason, in one line, then those who wait: what raft says about it comes later and tells less.
+            (tools.fatal)(reason.clone());
             step.fail(&reason);
-            (tools.fatal)(reason);
             // Whoever waits learns it from the closed channel.
             return;
         }

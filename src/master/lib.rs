@@ -51,6 +51,8 @@ pub struct JoinOptions {
     pub masters: Vec<String>,
     /// A join token for masters.
     pub token: identity::Token,
+    /// How long joining may take: an election may be under way, or the masters still coming up.
+    pub deadline: Duration,
 }
 
 /// Everything a master is told.

@@ -1,7 +1,6 @@
 //! The first start of a master: it founds a cluster, or asks one to let it in.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use identity::{Authority, AuthorityBundle, files};
 use serde::{Deserialize, Serialize};
@@ -14,8 +13,6 @@ use crate::{Error, Options, Record, record};
 const ID_BITS: u32 = 53;
 /// Characters of the secret in a request to join: 152 bits.
 const SECRET_LENGTH: usize = 32;
-/// How long joining may take: an election may be under way.
-const JOIN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Makes this folder a master and writes down what it is.
 pub async fn found_or_join(options: &Options) -> Result<(Record, Authority), Error> {
@@ -33,7 +30,7 @@ pub async fn found_or_join(options: &Options) -> Result<(Record, Authority), Err
                 "peer": options.peers.advertise, "api": format!("https://{}", options.api.advertise),
             });
             let endpoints = client::Endpoints::parse(&join.masters.join(","))?;
-            let answer = client::join(&endpoints, &join.token, &request, JOIN_DEADLINE).await;
+            let answer = client::join(&endpoints, &join.token, &request, join.deadline).await;
             if let Err(error) = &answer
                 && error.is_conflict()
             {

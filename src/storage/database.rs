@@ -14,6 +14,7 @@ use rocksdb::{
 use crate::batch::{Batch, Durability, Operation, Table};
 use crate::error::Error;
 use crate::snapshot::Snapshots;
+use crate::{blame, manifest};
 
 /// Format of the data folder. Raised when an older release could not read it.
 const FORMAT: u32 = 1;
@@ -74,6 +75,13 @@ impl Closed {
     }
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // An older mark is a weaker check, not a wrong one.
+        let _ = manifest::keep(&self.dir, &self.dir.join(DATABASE_FOLDER));
+    }
+}
+
 struct Mark(Closed);
 
 impl Drop for Mark {
@@ -106,13 +114,15 @@ impl Storage {
         fs::create_dir_all(dir).map_err(|error| Error::from_io(dir, "creating the folder", &error))?;
         check_format(dir)?;
         let place = dir.join(DATABASE_FOLDER);
+        manifest::check(dir, &place)?;
         let cache = Cache::new_lru_cache(BLOCK_CACHE_BYTES);
         let families = [LOG, RAFT, META]
             .into_iter()
             .chain(Table::ALL.iter().map(|table| table.name()))
             .map(|name| ColumnFamilyDescriptor::new(name, family_options(&cache)));
         let db = DB::open_cf_descriptors(&database_options(), &place, families)
-            .map_err(|error| Error::from_rocks(&place, "opening the database", &error))?;
+            .map_err(|error| blame::name_file(Error::from_rocks(&place, "opening the database", &error), &place))?;
+        manifest::keep(dir, &place)?;
         let snapshots = Snapshots::open(&dir.join(SNAPSHOT_FOLDER))?;
         let inner = Inner {
             db,

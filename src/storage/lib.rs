@@ -5,9 +5,11 @@
 //! everything becomes durable: what is written later is never on disk without what was written before.
 
 mod batch;
+mod blame;
 mod database;
 mod error;
 mod log;
+mod manifest;
 mod owner;
 mod rows;
 pub mod snapshot;

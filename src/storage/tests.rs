@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::database::LOG;
 
 fn synced(storage: &Storage, fill: impl FnOnce(&mut Batch)) {
     let mut batch = Batch::new();
@@ -220,7 +221,82 @@ fn other_damage_refuses_to_start_and_names_the_file() {
     let error = Storage::open(&broken).err().expect("refused");
     assert!(matches!(&error, Error::Damaged { .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("broken/db") && text.contains("join anew"), "{text}");
+    assert!(text.contains(&*wal.to_string_lossy()) && text.contains("join anew"), "{text}");
+}
+
+#[test]
+fn a_damaged_table_is_refused_when_it_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open(folder.path()).unwrap();
+    for index in 1..=10 {
+        synced(&storage, |batch| batch.append(index, vec![7; 1000]));
+        synced(&storage, |batch| batch.put(Table::Objects, vec![u8::try_from(index).unwrap()], vec![7; 1000]));
+    }
+    for table in [LOG, Table::Objects.name()] {
+        storage.inner.db.flush_cf(storage.family(table).unwrap()).unwrap();
+    }
+    let storage = reopen(storage);
+    assert_eq!((storage.log_bounds().unwrap(), rows(&storage).len()), (Some((1, 10)), 10));
+    drop(storage);
+    let entries = fs::read_dir(folder.path().join("db")).unwrap().map(|entry| entry.unwrap().path());
+    let tables: Vec<_> = entries.filter(|path| path.extension().is_some_and(|extension| extension == "sst")).collect();
+    assert!(tables.len() >= 2, "{tables:?}");
+    for table in &tables {
+        let mut bytes = fs::read(table).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0xff;
+        fs::write(table, bytes).unwrap();
+    }
+    let storage = Storage::open(folder.path()).unwrap();
+    let log = storage.read_log(1..11, usize::MAX).expect_err("refused");
+    let row = storage.rows().find_map(Result::err).expect("refused");
+    for error in [log, row] {
+        assert!(matches!(&error, Error::Damaged { .. }), "{error}");
+        let text = error.to_string();
+        assert!(
+            tables.iter().any(|table| text.contains(&*table.to_string_lossy())) && text.contains("join anew"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_list_of_files_that_ends_early_is_no_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut storage = Storage::open(folder.path()).unwrap();
+    for index in 1..=3 {
+        synced(&storage, |batch| batch.append(index, vec![7; 1000]));
+        storage = reopen(storage);
+    }
+    drop(storage);
+    let current = folder.path().join("db/CURRENT");
+    let named = fs::read_to_string(&current).unwrap();
+    let manifest = folder.path().join("db").join(named.trim());
+    let good = fs::read(&manifest).unwrap();
+    let refused = |place: &Path| {
+        let error = Storage::open(folder.path()).err().expect("refused");
+        assert!(matches!(&error, Error::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains(&*place.to_string_lossy()), "{error}");
+    };
+    for length in [0, 1, good.len() / 2, good.len() - 1] {
+        fs::write(&manifest, &good[..length]).unwrap();
+        refused(&manifest);
+    }
+    fs::remove_file(&manifest).unwrap();
+    refused(&manifest);
+    fs::write(&manifest, &good).unwrap();
+    for text in ["", "MANIFEST-", "MANIFEST-000001\n"] {
+        fs::write(&current, text).unwrap();
+        assert!(matches!(Storage::open(folder.path()), Err(Error::Damaged { .. })), "{text:?}");
+    }
+    fs::remove_file(&current).unwrap();
+    refused(&current);
+    fs::write(&current, named).unwrap();
+    fs::write(folder.path().join("SEEN"), "much").unwrap();
+    refused(&folder.path().join("SEEN"));
+    fs::remove_file(folder.path().join("SEEN")).unwrap();
+    // A folder of before there was a mark.
+    assert_eq!(Storage::open(folder.path()).unwrap().log_bounds().unwrap(), Some((1, 3)));
 }
 
 #[test]
