@@ -9,7 +9,7 @@ DIR ?= .barque
 MASTERS ?= 3
 NODES ?= 3
 
-.PHONY: up down env test chaos bench build tools-build tools-up tools-test tools-bench
+.PHONY: up down env images test chaos bench build tools-build tools-up tools-images tools-test tools-bench
 
 up: build tools-up
 	$(BARQUE) up --dir $(DIR) --masters $(MASTERS) --nodes $(NODES) --detach
@@ -25,6 +25,10 @@ env:
 build: tools-build
 	cargo build --locked --workspace
 	@mkdir -p $(BARQUE_BIN) && ln -sfn $(BARQUE) $(BARQUE_BIN)/barque
+
+# The images that config/web.yaml names, made of Debian's packages and loaded into the local engine.
+images: build tools-images
+	$(CARGO_TARGET_DIR)/debug/chaos images
 
 test: tools-build tools-test
 	cargo fmt --all --check
@@ -44,6 +48,9 @@ tools-build:
 
 tools-up:
 	@tests/tools.sh up
+
+tools-images:
+	@tests/tools.sh images
 
 tools-test:
 	@tests/tools.sh test

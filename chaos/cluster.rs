@@ -246,6 +246,14 @@ impl Cluster {
         self.client(|name| name == master)
     }
 
+    /// A client that knows all masters and goes through no gateway.
+    ///
+    /// # Errors
+    /// [`Error::Client`] when the kubeconfig cannot be used.
+    pub fn masters_client(&self) -> Result<Client, Error> {
+        self.client(|name| name != "barque")
+    }
+
     fn client(&self, wanted: impl Fn(&str) -> bool) -> Result<Client, Error> {
         let file = Kubeconfig::load(&self.kubeconfig())?;
         let own = file.credential.clone().map(ReloadableCert::new).transpose()?;

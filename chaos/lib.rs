@@ -14,6 +14,7 @@ pub mod fleet;
 pub mod history;
 mod image;
 mod probe;
+pub mod serving;
 pub mod world;
 
 pub use campaign::Flaw;
@@ -21,6 +22,6 @@ pub use cluster::{Cluster, Master, Node, Shape, program_beside};
 pub use disk::{Disk, Trouble};
 pub use error::Error;
 pub use fleet::Fleet;
-pub use image::{IMAGE, ensure_image};
+pub use image::{IMAGE, NGINX_IMAGE, ensure_image, ensure_nginx_image};
 pub use probe::{Probe, Written};
 pub use world::World;

@@ -64,6 +64,8 @@ enum What {
     Timers,
     /// Measures resident memory of an idle cluster, and the time of `barque up`
     Idle(Measured),
+    /// Loads the images of the tests and of config/web.yaml into the engine
+    Images,
 }
 
 #[derive(Debug, Clone, clap::Args)]
@@ -114,6 +116,7 @@ async fn run(what: Option<What>) -> Result<bool, Error> {
             chaos::ensure_image()?;
             absence::measure(&cluster("docker")?, minutes_long(*minutes)).await
         }
+        What::Images => chaos::ensure_image().and_then(|()| chaos::ensure_nginx_image()).map(|()| true),
         What::Timers => campaign::sweep().await,
         What::Numbers(how) | What::Leader(how) | What::Followers(how) | What::Node(how) | What::Idle(how) => {
             measure(&what, how).await
