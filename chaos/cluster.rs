@@ -330,7 +330,7 @@ impl Drop for Cluster {
 }
 
 /// kubectl as named by `KUBECTL`, on the PATH, or as `make test` has fetched it.
-fn kubectl_binary() -> PathBuf {
+pub fn kubectl_binary() -> PathBuf {
     if let Some(named) = std::env::var_os("KUBECTL") {
         return named.into();
     }

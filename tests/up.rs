@@ -38,24 +38,26 @@ fn end_and_up(cluster: &Cluster, names: &[&str], signal: Signal) {
 
 /// Every process runs, every master and node says so, and the gateway takes a write at the first attempt.
 fn whole(cluster: &Cluster) {
-    for master in cluster.masters().unwrap() {
+    for master in cluster.masters().expect("this step works") {
         assert!(master.pid != 0 && matches!(&*master.role, "leader" | "follower"), "{master:?}");
     }
-    for node in cluster.nodes().unwrap() {
+    for node in cluster.nodes().expect("this step works") {
         assert!(node.pid != 0 && node.ready, "{node:?}");
     }
-    let status = cluster.status().unwrap();
+    let status = cluster.status().expect("this step works");
     assert_eq!(status["tolerates"], 1, "{status}");
-    let name = format!("note-{}", cluster.term().unwrap());
-    cluster.kubectl(&["create", "configmap", &name, "--from-literal=a=1", "--request-timeout=10s"]).unwrap();
-    cluster.kubectl(&["delete", "configmap", &name, "--request-timeout=10s"]).unwrap();
+    let name = format!("note-{}", cluster.term().expect("this step works"));
+    cluster
+        .kubectl(&["create", "configmap", &name, "--from-literal=a=1", "--request-timeout=10s"])
+        .expect("this step works");
+    cluster.kubectl(&["delete", "configmap", &name, "--request-timeout=10s"]).expect("this step works");
 }
 
 #[test]
 fn a_leader_that_is_ending_is_brought_back() {
     let cluster = cluster();
     for round in 0..ROUNDS {
-        let leader = cluster.leader().unwrap();
+        let leader = cluster.leader().expect("this step works");
         eprintln!("round {round}: {} leads", leader.name);
         end_and_up(&cluster, &[&leader.name], if round == ROUNDS - 1 { Signal::SIGKILL } else { Signal::SIGTERM });
     }
@@ -75,11 +77,11 @@ fn masters_that_end_one_after_the_other_leave_no_write_without_an_answer() {
     let cluster = cluster();
     for round in 0..ROUNDS {
         // The leader first: whoever follows it may be the one that is told next.
-        let leader = cluster.leader().unwrap();
-        cluster.signal(leader.pid, Signal::SIGTERM).unwrap();
-        cluster.up().unwrap();
-        let next = cluster.leader().unwrap();
-        cluster.signal(next.pid, Signal::SIGTERM).unwrap();
+        let leader = cluster.leader().expect("this step works");
+        cluster.signal(leader.pid, Signal::SIGTERM).expect("this step works");
+        cluster.up().expect("this step works");
+        let next = cluster.leader().expect("this step works");
+        cluster.signal(next.pid, Signal::SIGTERM).expect("this step works");
         let name = format!("round-{round}");
         cluster
             .wait("a write while a master ends", PATIENCE, || {
@@ -90,8 +92,8 @@ fn masters_that_end_one_after_the_other_leave_no_write_without_an_answer() {
                     outcome => outcome.map(|_| Some(())),
                 }
             })
-            .unwrap();
-        cluster.up().unwrap();
+            .expect("this step works");
+        cluster.up().expect("this step works");
         whole(&cluster);
     }
 }

@@ -86,7 +86,7 @@ async fn settled(fleet: &Fleet, host: usize, round: u64) -> Result<(), Error> {
     wait(&format!("the end of rollout {round}"), ROLLOUT, async || {
         let one = client.json(Call::get(format!("{DEPLOYMENTS}/web")).deadline(Duration::from_secs(3))).await?;
         let (spec, status) = (&one["spec"], &one["status"]);
-        let complete = spec["template"]["metadata"]["annotations"]["round"] == round.to_string()
+        let complete = spec["template"]["metadata"]["annotations"]["round"] == json!(round.to_string())
             && status["observedGeneration"] == one["metadata"]["generation"]
             && ["replicas", "updatedReplicas", "availableReplicas"].iter().all(|field| status[field] == REPLICAS);
         if complete { Ok(Some(())) } else { Err(Error::Answer(status.to_string())) }

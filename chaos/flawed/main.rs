@@ -107,7 +107,7 @@ fn options(file: File) -> Result<master::Options, String> {
         Some(join) => {
             let token = std::fs::read_to_string(&join.token_file).map_err(|error| error.to_string())?;
             let token = token.trim().parse().map_err(|error: identity::Error| error.to_string())?;
-            Some(master::JoinOptions { masters: join.masters, token })
+            Some(master::JoinOptions { masters: join.masters, token, deadline: PATIENCE })
         }
         None => None,
     };

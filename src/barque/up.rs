@@ -162,7 +162,7 @@ impl Up {
         }
         // A second master votes only once there is a third.
         let vote = count > 2 && count == self.layout.masters.len();
-        for master in self.layout.masters[..count].to_vec() {
+        for master in self.layout.masters.clone().iter().take(count) {
             let address = Address::new("127.0.0.1", master.api)?;
             let ask = async |path: &str| {
                 let call = Call::get(path).deadline(Duration::from_secs(1));
@@ -188,10 +188,10 @@ impl Up {
         let probe = async || Ok(admin.client.get("/api/v1/namespaces/kube-system").await.is_ok());
         self.wait("the system's namespace", &founder, progress, probe).await?;
         let addresses = self.layout.api_addresses();
-        for master in self.layout.masters[1..].to_vec() {
+        for master in self.layout.masters.clone().iter().skip(1) {
             let token_file = self.token_file(admin, Role::Master, &master.name).await?;
             // Only the founder is known to serve already; the others are still coming up.
-            self.start_master(&master, Some(JoinFile { masters: addresses[..1].to_vec(), token_file }))?;
+            self.start_master(master, Some(JoinFile { masters: addresses[..1].to_vec(), token_file }))?;
         }
         for (position, node) in self.layout.nodes.clone().iter().enumerate() {
             let folder = layout::process_dir(&self.dir, &node.name);

@@ -202,21 +202,11 @@ pub fn barque(arguments: &[&str]) -> String {
 
 /// Runs `kubectl LINE` with a kubeconfig: what it printed, or what it complained.
 pub fn kubectl(kubeconfig: &Path, line: &str) -> Result<String, String> {
-    let mut command = Command::new(kubectl_binary());
+    let mut command = Command::new(chaos::kubectl_binary());
     let output = command.arg("--kubeconfig").arg(kubeconfig).args(line.split_whitespace()).output();
     let output = output.expect("kubectl starts; make test fetches it");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-}
-
-/// As `make test` provides it: on the PATH, or fetched.
-fn kubectl_binary() -> PathBuf {
-    let named = std::env::var_os("KUBECTL").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|file| file.is_file());
-    let fetched =
-        || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/barque/clients/kubectl-1.37");
-    named.or(installed).unwrap_or_else(fetched)
 }
 
 /// An administrator of the cluster, one call at a time.
