@@ -21,6 +21,8 @@ const SYNC: Duration = Duration::from_millis(1);
 const SNAPSHOT_EVERY: u64 = 300;
 /// How long one question may take.
 const QUESTION: Duration = Duration::from_millis(1_500);
+/// How much of a log is quoted.
+const LOG_LINES: usize = 12;
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -120,6 +122,12 @@ impl Fleet {
             .arg(seat_dir(&fleet.folder, 0)))?;
         std::fs::write(&fleet.kubeconfig, text).map_err(Error::system("write the kubeconfig"))?;
         fleet.ready(0).await?;
+        // Tokens are kept in it; the founder makes it as the first thing that it does as a leader.
+        let first = fleet.client(0)?;
+        wait("the system's namespace", Duration::from_secs(20), async || {
+            Ok(Some(first.json(Call::get("/api/v1/namespaces/kube-system").deadline(QUESTION)).await?))
+        })
+        .await?;
         for host in 1..masters {
             let token = fleet.token("master")?;
             let path = fleet.folder.join(format!("token-{host}"));
@@ -349,9 +357,14 @@ impl Fleet {
         });
         ready.await.map_err(|error| {
             let log = std::fs::read_to_string(self.log_path(&format!("master-{}", host + 1))).unwrap_or_default();
-            let tail: Vec<&str> = log.lines().rev().take(12).collect();
-            let tail: Vec<&str> = tail.into_iter().rev().collect();
-            Error::Answer(format!("{error}\nits log ends:\n{}", tail.join("\n")))
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+            match error {
+                Error::Late { what, seconds, detail } => {
+                    Error::Late { what, seconds, detail: format!("{detail}; its log ends:\n{tail}") }
+                }
+                other => other,
+            }
         })
     }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::{Fault, Plan, rollout};
-use crate::check::Verdict;
+use crate::check::{Finding, Verdict};
 use crate::fleet::Program;
 use crate::{Error, program_beside};
 
@@ -74,7 +74,16 @@ pub async fn prove(flaw: Flaw, seed: u64) -> Result<bool, Error> {
         }
         Flaw::EarlyAcknowledgement => {
             let faults = vec![Fault::PowerCut];
-            super::run(&Plan { lasting: LASTING, seed, program, faults, verbose: false, keep: false }).await?.verdict
+            let plan = Plan { lasting: LASTING, seed, program, faults, verbose: false, keep: false };
+            match super::run(&plan).await {
+                Ok(report) => report.verdict,
+                // Masters that have lost what they relied on may also not come back at all.
+                Err(Error::Late { what, seconds, detail }) => {
+                    let text = format!("after a power cut: {what} did not come about within {seconds} s{detail}");
+                    Verdict::Violated(vec![Finding { rule: "recovery", text, excerpt: Vec::new() }])
+                }
+                Err(error) => return Err(error),
+            }
         }
         Flaw::UnfencedDuty | Flaw::SlowDuty => rollout::run(program, 1).await?,
     };

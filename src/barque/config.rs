@@ -265,7 +265,7 @@ mod tests {
         let rows = [
             (GOOD.replace("name: m", "nam: m"), "nam"),
             (GOOD.replace("127.0.0.1:1", "0.0.0.0:1"), "api.advertise"),
-            (GOOD.replace("127.0.0.1:2", "nowhere"), "nowhere"),
+            (GOOD.replace("127.0.0.1:2", "nowhere"), "invalid socket address syntax at line 4"),
             (format!("{GOOD}timers: {{heartbeatMs: 100}}\n"), "electionMsMin"),
             (format!("{GOOD}join: {{masters: [a], tokenFile: /none}}\n"), "/none"),
         ];

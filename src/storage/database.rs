@@ -101,7 +101,7 @@ impl Storage {
         Self::open_as(dir, true)
     }
 
-    /// As [`Storage::open`], but answers before anything is on the disk: a power cut loses acknowledged writes. For proofs
+    /// As [`Storage::open`], but answers before entries are on the disk: a power cut loses acknowledged writes. For proofs
     /// that such a fault is noticed; nothing that a user can configure leads here.
     ///
     /// # Errors
@@ -177,12 +177,15 @@ impl Storage {
                 Operation::Delete { table, key } => writes.delete_cf(self.family(table.name())?, self.row_key(key)),
             }
         }
+        // The fault of `open_unsynced` spares votes: a master that forgot its vote would not come back to show the rest.
+        let votes = batch.operations.iter().any(|operation| matches!(operation, Operation::Vote(_)));
+        let durability = if self.inner.syncing || votes { durability } else { Durability::Ordered };
         self.commit(writes, durability)
     }
 
     pub(crate) fn commit(&self, writes: WriteBatch, durability: Durability) -> Result<(), Error> {
         let mut options = WriteOptions::default();
-        options.set_sync(self.inner.syncing && durability == Durability::Synced);
+        options.set_sync(durability == Durability::Synced);
         self.inner.db.write_opt(writes, &options).map_err(|error| self.failed("writing", &error))
     }
 
