@@ -9,9 +9,9 @@ use std::process::{Child, Command, Stdio};
 use deployed::{BARQUE, Caller, PATIENCE, Place, Running, barque, until};
 
 /// Size of the small disk.
-const DISK_MIB: usize = 64;
-/// What lies on it from the start, and is removed to make space.
-const BALLAST_BYTES: usize = 28 << 20;
+const DISK_MIB: usize = 256;
+/// What lies on it from the start, and is removed to make space: enough for the recovery, and for what was missed meanwhile.
+const BALLAST_BYTES: usize = 220 << 20;
 /// What each write carries; a disk is full after some forty.
 const WRITE_BYTES: usize = 400_000;
 
