@@ -98,7 +98,10 @@ pub(crate) fn sync(input: &Input<'_>) -> Plan {
         pod => planner.tear_down(pod),
     }
     let busy = &input.memory.busy;
-    planner.plan.actions.retain(|action| !busy.contains(&action.key()));
+    // An instance that was made and not yet started belongs to the start that is under way.
+    let being_started =
+        |action: &Action| matches!(action, Action::Remove { container, .. } if busy.contains(&start_key(container)));
+    planner.plan.actions.retain(|action| !busy.contains(&action.key()) && !being_started(action));
     planner.plan
 }
 

@@ -154,6 +154,18 @@ fn a_deleted_pod_goes_step_by_step() {
 }
 
 #[test]
+fn an_instance_that_is_being_started_is_left_alone() {
+    let pod = one();
+    let made = observed(up(), vec![container("a", 0, 0, runtime::State::Created)]);
+    let mut memory = admitted();
+    memory.busy.insert("start a".into());
+    assert!(short(&decide(Some(&pod), false, &made, &memory, 60)).is_empty());
+    // Left behind by a start that failed, or by an agent that ended, it makes room.
+    memory.busy.clear();
+    assert_eq!(short(&decide(Some(&pod), false, &made, &memory, 60)), ["remove:a0"]);
+}
+
+#[test]
 fn a_forced_deletion_overtakes_a_patient_one() {
     let mut pod = one();
     pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(50)));
