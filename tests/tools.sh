@@ -179,6 +179,9 @@ test_tools() {
   rust_components
   cargo nextest --version >/dev/null 2>&1 || { say "installing cargo-nextest"; cargo install --locked cargo-nextest; }
   need_package curl
+  # Campaigns put each master into a network namespace and cut links with packet filters.
+  command -v ip >/dev/null || install iproute2
+  command -v nft >/dev/null || install nftables
   start_engine
   image_tools
   # The tests use the kubectl on the PATH besides, where there is one.
