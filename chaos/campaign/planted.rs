@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::traffic::FIRST_READ;
 use super::{Fault, Plan, rollout};
 use crate::check::{Finding, Verdict};
 use crate::fleet::Program;
@@ -77,8 +78,9 @@ pub async fn prove(flaw: Flaw, seed: u64) -> Result<bool, Error> {
             let plan = Plan { lasting: LASTING, seed, program, faults, verbose: false, keep: false };
             match super::run(&plan).await {
                 Ok(report) => report.verdict,
-                // Masters that have lost what they relied on may also not come back at all.
-                Err(Error::Late { what, seconds, detail }) => {
+                // Masters that have lost what they relied on may also not come back at all. Only that counts: a cluster that
+                // never came up proves nothing.
+                Err(Error::Late { what, seconds, detail }) if what == FIRST_READ => {
                     let text = format!("after a power cut: {what} did not come about within {seconds} s{detail}");
                     Verdict::Violated(vec![Finding { rule: "recovery", text, excerpt: Vec::new() }])
                 }
