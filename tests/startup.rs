@@ -220,6 +220,19 @@ impl Stopped {
         copy_folder(&copy, data);
     }
 
+    /// The same without the log's folder, and with an empty one: neither may pass for a fresh start.
+    fn refuses_without_its_log(&self, says: &str) {
+        let kept = tempfile::tempdir().expect("a folder");
+        let (data, aside) = (self.place.dir.join("data"), self.place.dir.join("aside"));
+        std::fs::rename(&data, &aside).expect("a folder");
+        let name = data.display().to_string();
+        refused(kept.path(), &self.place.arguments(), 1, &[&name, "gone or empty", says]);
+        std::fs::create_dir(&data).expect("a folder");
+        refused(kept.path(), &self.place.arguments(), 1, &[&name, "gone or empty", says]);
+        std::fs::remove_dir(&data).expect("nothing was written into it");
+        std::fs::rename(&aside, &data).expect("a folder");
+    }
+
     /// The master must start and have everything.
     fn serves(&self) {
         let mut running = self.place.start_ready();
@@ -263,6 +276,7 @@ fn damage_is_refused_and_named_and_a_torn_end_is_not_damage() {
     stopped.refuses(&manifest, anew, |bytes| bytes.truncate(bytes.len() / 2));
     stopped.refuses(&manifest, anew, Vec::clear);
     stopped.refuses(&stopped.place.dir.join("master.json"), "empty the folder", |bytes| bytes.truncate(9));
+    stopped.refuses_without_its_log(anew);
     stopped.serves();
 
     // What a crash leaves: a record that was never whole, so never acknowledged.

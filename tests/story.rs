@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use chaos::serving::{Promise, Report, Round, Serving};
@@ -20,8 +21,23 @@ const REPLICAS: usize = 6;
 /// So many are ready at any moment of a rolling update: its maxUnavailable is one.
 const ROLLING: usize = REPLICAS - 1;
 
-/// Prints what a person would look at, when the test fails.
+/// Why the test failed.
+static REASON: Mutex<Option<String>> = Mutex::new(None);
+
+/// Prints what a person would look at when the test fails, and the reason once more at the end: the middle of a long output is
+/// what gets lost.
 struct Diagnosis<'a>(&'a Cluster);
+
+impl<'a> Diagnosis<'a> {
+    fn of(cluster: &'a Cluster) -> Self {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            REASON.lock().unwrap().get_or_insert(panic.to_string());
+            print(panic);
+        }));
+        Self(cluster)
+    }
+}
 
 impl Drop for Diagnosis<'_> {
     fn drop(&mut self) {
@@ -45,6 +61,7 @@ impl Drop for Diagnosis<'_> {
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("== log of {process}\n{}", lines[lines.len().saturating_sub(25)..].join("\n"));
         }
+        eprintln!("== it failed because\n{}", REASON.lock().unwrap().as_deref().unwrap_or("?"));
     }
 }
 
@@ -116,7 +133,7 @@ fn nginx_serves_while_the_leader_and_a_node_die() {
     chaos::ensure_nginx_image().expect("the image with nginx");
     let shape = Shape { masters: 3, nodes: 3, runtime: "docker" };
     let cluster = Cluster::start(Path::new(env!("CARGO_BIN_EXE_barque")), shape).expect("a cluster");
-    let _diagnosis = Diagnosis(&cluster);
+    let _diagnosis = Diagnosis::of(&cluster);
     let id = cluster.id().unwrap();
 
     // A Deployment of a real server: every replica is Running and answers.

@@ -30,8 +30,6 @@ const ATTEMPT: Duration = Duration::from_millis(2_000);
 /// Pause of a client between two operations, and of a lister.
 const PAUSE: Duration = Duration::from_millis(25);
 const LIST_PAUSE: Duration = Duration::from_millis(150);
-/// What [`Traffic::first_reads`] waits for, as its error names it.
-pub const FIRST_READ: &str = "a first read";
 /// After so many refusals a watch gives up.
 const REFUSALS_MAX: usize = 3;
 /// How long the last events may take to reach every watch.
@@ -108,7 +106,7 @@ impl Traffic {
     pub async fn first_reads(&self, fleet: &Fleet) -> Result<(), Error> {
         for master in 0..fleet.len() {
             let client = fleet.client(master)?;
-            crate::fleet::wait(FIRST_READ, Duration::from_secs(30), async || {
+            crate::fleet::wait("a first read", Duration::from_secs(30), async || {
                 Ok(one_list(&self.shared, &client, master, 900).await.then_some(()))
             })
             .await?;

@@ -86,7 +86,7 @@ async fn run(cli: &Cli) -> Result<(), String> {
         Flaw::StaleRead => {
             master::Parts { proposer: |own| Arc::new(Flawed { own, flaw: Flaw::StaleRead }), ..Default::default() }
         }
-        Flaw::EarlyAcknowledgement => master::Parts { open: Storage::open_unsynced, ..Default::default() },
+        Flaw::EarlyAcknowledgement => master::Parts { open: Storage::open_lagging, ..Default::default() },
         Flaw::UnfencedDuty => {
             master::Parts { proposer: |own| Arc::new(Flawed { own, flaw: Flaw::UnfencedDuty }), ..Default::default() }
         }

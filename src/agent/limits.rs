@@ -26,6 +26,10 @@ pub(crate) const RELIST_INTERVAL: Duration = Duration::from_secs(10);
 /// The first and longest pause after the runtime failed to list.
 pub(crate) const RELIST_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 
+/// How long the runtime may give no list before the node is NotReady, as upstream's kubelet waits for its own
+/// (`baseRuntimeSyncThreshold` in pkg/kubelet/kubelet.go).
+pub(crate) const ENGINE_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Messages that wait for one pod's worker; probes and actions wait when it is full.
 pub(crate) const MAILBOX_MAX: usize = 64;
 

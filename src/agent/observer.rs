@@ -1,7 +1,7 @@
 //! What the engine shows, looked at once for all workers: on every event, on demand, and every few seconds in case an event
 //! was lost. A worker that changed something waits for a look that began afterwards, or it would act on what was.
 
-use crate::limits::{RELIST_INTERVAL, RELIST_PAUSE};
+use crate::limits::{ENGINE_PATIENCE, RELIST_INTERVAL, RELIST_PAUSE};
 use crate::pod::memory::Observed;
 use base::Backoff;
 use futures::StreamExt;
@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// What one look at the engine found.
 #[derive(Debug, Default)]
@@ -18,7 +19,7 @@ pub(crate) struct Look {
     pub covers: u64,
     /// The pods, by uid.
     pub pods: BTreeMap<String, (PodRef, Observed)>,
-    /// Why the engine did not answer last; the pods are those of the look before then.
+    /// Why the engine has not answered for a while; the pods are those of the last look that succeeded.
     pub trouble: Option<String>,
 }
 
@@ -56,18 +57,21 @@ impl Observer {
     pub async fn run(&self, runtime: &dyn Runtime) {
         let mut events = runtime.events();
         let mut pause = Backoff::doubling(RELIST_PAUSE.0, RELIST_PAUSE.1);
+        let mut answered = None;
         loop {
             let covers = self.asked.load(Ordering::SeqCst);
             match runtime.list().await {
                 Ok(listing) => {
                     pause.reset();
+                    answered = Some(Instant::now());
                     let covers = covers.max(1);
                     self.looks.send_replace(Arc::new(Look { covers, pods: Observed::group(listing), trouble: None }));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the container engine cannot be looked at");
+                    let trouble = is_down(answered, Instant::now()).then(|| error.to_string());
                     let last = self.look();
-                    let look = Look { covers: last.covers, pods: last.pods.clone(), trouble: Some(error.to_string()) };
+                    let look = Look { covers: last.covers, pods: last.pods.clone(), trouble };
                     self.looks.send_replace(Arc::new(look));
                     pause.wait().await;
                     continue;
@@ -79,5 +83,25 @@ impl Observer {
                 () = tokio::time::sleep(RELIST_INTERVAL) => {}
             }
         }
+    }
+}
+
+/// Whether an engine that does not answer now counts as down: a node that is NotReady loses its pods within seconds, and an
+/// engine that is restarted, or busy, is worth waiting for.
+fn is_down(answered: Option<Instant>, now: Instant) -> bool {
+    answered.is_none_or(|last| now.saturating_duration_since(last) >= ENGINE_PATIENCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_is_down_when_it_was_silent_for_long_or_never_answered() {
+        let last = Instant::now();
+        assert!(is_down(None, last));
+        assert!(!is_down(Some(last), last));
+        assert!(!is_down(Some(last), last + ENGINE_PATIENCE / 2));
+        assert!(is_down(Some(last), last + ENGINE_PATIENCE));
     }
 }

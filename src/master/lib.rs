@@ -113,7 +113,7 @@ pub async fn run_with(
 ) -> Result<(), Error> {
     let api_listener = bind("API", options.api.listen).await?;
     let peers_listener = bind("peers", options.peers.listen).await?;
-    let (record, authority) = match record::load(&options.dir)? {
+    let (mut record, authority) = match record::load(&options.dir)? {
         Some(known) => known,
         None => membership::found_or_join(&options).await?,
     };
@@ -121,7 +121,11 @@ pub async fn run_with(
     let certificates = certificates::Certificates::issue(&authority, &record, &options)?;
 
     let (fatal, mut failed) = tokio::sync::mpsc::channel::<String>(1);
-    let storage = (parts.open)(&options.dir.join("data"))?;
+    let data = options.dir.join("data");
+    if record.begun {
+        Storage::must_exist(&data)?;
+    }
+    let storage = (parts.open)(&data)?;
     let liveness = Arc::new(Liveness::default());
     let member = Member {
         name: options.name.clone(),
@@ -148,6 +152,7 @@ pub async fn run_with(
         Arc::clone(&liveness),
     )
     .await?;
+    record::begin(&options.dir, &mut record)?;
     if record.founder {
         consensus.initialize().await?;
     }

@@ -21,7 +21,7 @@ pub async fn found_or_join(options: &Options) -> Result<(Record, Authority), Err
             let cluster = base::random::uid();
             info!(%cluster, "founding a new cluster");
             let authority = Authority::generate(cluster.clone())?;
-            (Record { version: 1, cluster, id: draw_id(), founder: true }, authority)
+            (Record { version: 1, cluster, id: draw_id(), founder: true, begun: false }, authority)
         }
         Some(join) => {
             let attempt = Attempt::kept(&options.dir)?;
@@ -43,7 +43,7 @@ pub async fn found_or_join(options: &Options) -> Result<(Record, Authority), Err
             let cluster = answer["cluster"].as_str().ok_or(Error::JoinAnswer("the cluster's id"))?.to_owned();
             let id = answer["id"].as_u64().ok_or(Error::JoinAnswer("this master's id"))?;
             info!(%cluster, id, "joining");
-            (Record { version: 1, cluster, id, founder: false }, Authority::import(bundle))
+            (Record { version: 1, cluster, id, founder: false, begun: false }, Authority::import(bundle))
         }
     };
     record::save(&options.dir, &record, &authority)?;

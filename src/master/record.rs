@@ -1,4 +1,5 @@
-//! Who this master is: the record and the authority in its folder. Written once, before the first vote.
+//! Who this master is: the record and the authority in its folder. Written before the first vote, and once more when the log
+//! has begun.
 
 use std::path::Path;
 
@@ -22,6 +23,10 @@ pub struct Record {
     pub id: u64,
     /// Whether this master founded the cluster: only a founder initializes the log.
     pub founder: bool,
+    /// Whether its log has begun: from then on a log that is not there is damage, and no fresh start. Absent in the records of
+    /// older releases, which learn it at their next start.
+    #[serde(default)]
+    pub begun: bool,
 }
 
 /// Reads the folder; `None` when it holds no master yet.
@@ -38,6 +43,19 @@ pub fn load(dir: &Path) -> Result<Option<(Record, Authority)>, Error> {
 /// Keeps both; the record comes last, so that half a folder counts as none.
 pub fn save(dir: &Path, record: &Record, authority: &Authority) -> Result<(), Error> {
     authority.save(&dir.join(AUTHORITY))?;
+    keep(dir, record)
+}
+
+/// Notes that the log has begun.
+pub fn begin(dir: &Path, record: &mut Record) -> Result<(), Error> {
+    if !record.begun {
+        record.begun = true;
+        keep(dir, record)?;
+    }
+    Ok(())
+}
+
+fn keep(dir: &Path, record: &Record) -> Result<(), Error> {
     let path = dir.join(FILE);
     let text = serde_json::to_vec_pretty(record)
         .map_err(|error| Error::Record { path: path.clone(), reason: error.to_string() })?;
@@ -56,10 +74,15 @@ mod tests {
         let authority = Authority::generate("c1").unwrap();
         authority.save(&folder.path().join(AUTHORITY)).unwrap();
         assert!(load(folder.path()).unwrap().is_none());
-        let record = Record { version: 1, cluster: "c1".into(), id: 7, founder: true };
+        let mut record = Record { version: 1, cluster: "c1".into(), id: 7, founder: true, begun: false };
         save(folder.path(), &record, &authority).unwrap();
+        assert!(!load(folder.path()).unwrap().expect("a master").0.begun);
+        begin(folder.path(), &mut record).unwrap();
         let (found, authority) = load(folder.path()).unwrap().expect("a master");
+        assert!(found.begun);
         assert_eq!((found, authority.cluster_id()), (record, "c1"));
+        let old = r#"{"version": 1, "cluster": "c1", "id": 7, "founder": true}"#;
+        assert!(!serde_json::from_str::<Record>(old).unwrap().begun);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub enum Error {
         known: u8,
     },
     /// The bytes do not decode.
-    #[error("{what} is damaged ({reason}): rejoin this master with an empty data folder")]
+    #[error("{what} is damaged ({reason}): rejoin this master with an empty folder")]
     Damaged {
         /// What was read.
         what: &'static str,

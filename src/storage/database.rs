@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, LogLevel, Options, WriteBatch,
@@ -39,6 +39,9 @@ const WRITE_BUFFER_BYTES: usize = 8 << 20;
 const WAL_BYTES_MAX: u64 = 64 << 20;
 /// Each open file holds its index in memory.
 const OPEN_FILES_MAX: i32 = 128;
+/// How late the fault of [`Storage::open_lagging`] syncs: long enough for acknowledged writes to be lost, short enough for the
+/// masters to keep their membership and to come back.
+const LAG: Duration = Duration::from_millis(500);
 /// One flush and one compaction at a time leave the disk to the log.
 const BACKGROUND_JOBS: i32 = 2;
 
@@ -54,8 +57,8 @@ pub(crate) struct Inner {
     /// Rows are prefixed by it; replacing the whole state writes under the next one and then switches.
     pub generation: AtomicU32,
     pub snapshots: Snapshots,
-    /// False only in proofs that the loss of power is noticed.
-    pub syncing: bool,
+    /// When the last entries were synced: kept only in proofs that the loss of power is noticed.
+    lag: Option<Mutex<Instant>>,
     /// The last field, so that it is dropped when the database is closed.
     closed: Mark,
 }
@@ -98,19 +101,32 @@ impl Storage {
     /// # Errors
     /// [`Error::InUse`], [`Error::Format`], [`Error::Damaged`] and [`Error::Disk`], each with the file and the remedy.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        Self::open_as(dir, true)
+        Self::open_as(dir, None)
     }
 
-    /// As [`Storage::open`], but answers before entries are on the disk: a power cut loses acknowledged writes. For proofs
-    /// that such a fault is noticed; nothing that a user can configure leads here.
+    /// Fails unless the folder was opened before: an emptied one must not pass for new, because the vote that it held would be
+    /// given twice.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] for a folder that is gone or empty.
+    pub fn must_exist(dir: &Path) -> Result<(), Error> {
+        if dir.join(FORMAT_FILE).exists() {
+            return Ok(());
+        }
+        let reason = "it is gone or empty, and this master has given votes and acknowledged writes from it".into();
+        Err(Error::Damaged { place: dir.to_owned(), reason })
+    }
+
+    /// As [`Storage::open`], but answers before entries are on the disk, where they come every half second only: a power cut
+    /// loses acknowledged writes. For proofs that such a fault is noticed; nothing that a user can configure leads here.
     ///
     /// # Errors
     /// As [`Storage::open`].
-    pub fn open_unsynced(dir: &Path) -> Result<Self, Error> {
-        Self::open_as(dir, false)
+    pub fn open_lagging(dir: &Path) -> Result<Self, Error> {
+        Self::open_as(dir, Some(Mutex::new(Instant::now())))
     }
 
-    fn open_as(dir: &Path, syncing: bool) -> Result<Self, Error> {
+    fn open_as(dir: &Path, lag: Option<Mutex<Instant>>) -> Result<Self, Error> {
         fs::create_dir_all(dir).map_err(|error| Error::from_io(dir, "creating the folder", &error))?;
         check_format(dir)?;
         let place = dir.join(DATABASE_FOLDER);
@@ -129,7 +145,7 @@ impl Storage {
             dir: dir.to_owned(),
             generation: AtomicU32::new(0),
             snapshots,
-            syncing,
+            lag,
             closed: Mark(Closed::default()),
         };
         let storage = Self { inner: Arc::new(inner) };
@@ -177,9 +193,10 @@ impl Storage {
                 Operation::Delete { table, key } => writes.delete_cf(self.family(table.name())?, self.row_key(key)),
             }
         }
-        // The fault of `open_unsynced` spares votes: a master that forgot its vote would not come back to show the rest.
-        let votes = batch.operations.iter().any(|operation| matches!(operation, Operation::Vote(_)));
-        let durability = if self.inner.syncing || votes { durability } else { Durability::Ordered };
+        let durability = match &self.inner.lag {
+            Some(last) if durability == Durability::Synced && !is_due(last) => Durability::Ordered,
+            _ => durability,
+        };
         self.commit(writes, durability)
     }
 
@@ -207,6 +224,16 @@ impl Storage {
     pub(crate) fn row_key(&self, key: &[u8]) -> Vec<u8> {
         row_key(self.inner.generation.load(Ordering::SeqCst), key)
     }
+}
+
+/// Whether a master that syncs late has to sync now.
+fn is_due(last: &Mutex<Instant>) -> bool {
+    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+    let due = last.elapsed() >= LAG;
+    if due {
+        *last = Instant::now();
+    }
+    due
 }
 
 /// A row's key on disk: its generation, then its own key.

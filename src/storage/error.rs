@@ -41,8 +41,9 @@ pub enum Error {
     },
     /// What was durable is gone or changed. Never repaired silently: a vote or an acknowledged write may be among it.
     #[error(
-        "{place} is damaged ({reason}): while the other masters run, remove this master from the cluster, empty its data \
-         folder and let it join anew; if all masters refuse, recover from the best folder or a backup"
+        "{place} is damaged ({reason}): put it back; or, while the other masters run, empty the whole folder of this \
+         master, its record and keys too, and let it join anew; if all masters refuse, recover from the best folder or a \
+         backup"
     )]
     Damaged {
         /// The file or folder.

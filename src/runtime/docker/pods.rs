@@ -79,7 +79,15 @@ impl Docker {
         {
             return Ok(seen.item.clone());
         }
-        self.learn(&id).await
+        let known = self.seen().get(&id).and_then(|seen| seen.item.clone());
+        match (self.learn(&id).await, known) {
+            // One container that hangs in the engine must not hide the others. What we changed ourselves is not known here.
+            (Err(error), Some(known)) => {
+                warn!(%id, %error, "a container could not be inspected; it counts as it was before");
+                Ok(Some(known))
+            }
+            (outcome, _) => outcome,
+        }
     }
 
     /// Inspects a container; `None` when it is gone or not ours.
