@@ -16,6 +16,9 @@ use crate::Error;
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How long the engine may take to kill a node's containers.
+const KILLING: Duration = Duration::from_secs(30);
+
 /// What to start.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
@@ -194,19 +197,20 @@ impl Cluster {
     /// Kills a node as a power cut would: its agent and its containers.
     ///
     /// # Errors
-    /// [`Error::Command`] when the engine refuses.
+    /// [`Error::Late`] when the engine does not kill them.
     pub fn kill_node(&self, node: &Node) -> Result<(), Error> {
         self.signal(node.pid, Signal::SIGKILL)?;
         let label = format!("label=io.barque.node={}", node.name);
         let cluster = format!("label=io.barque.cluster={}", self.id()?);
-        let mut list = Command::new("docker");
-        list.args(["ps", "-q", "--filter", &label, "--filter", &cluster]);
-        let containers = run(&mut list)?;
-        let ids: Vec<&str> = containers.split_whitespace().collect();
-        if !ids.is_empty() {
-            run(Command::new("docker").arg("kill").args(ids))?;
-        }
-        Ok(())
+        // A container may end by itself between the list and the kill, and an agent's last call may still start one.
+        self.wait("the node's containers to be dead", KILLING, || {
+            let listed = run(Command::new("docker").args(["ps", "-q", "--filter", &label, "--filter", &cluster]))?;
+            let ids: Vec<&str> = listed.split_whitespace().collect();
+            if ids.is_empty() {
+                return Ok(Some(()));
+            }
+            run(Command::new("docker").arg("kill").args(ids)).map(|_| None)
+        })
     }
 
     /// Ids of this cluster's running containers.

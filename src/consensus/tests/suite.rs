@@ -5,8 +5,9 @@ use std::sync::Arc;
 use openraft::storage::{RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
 use openraft::testing::{StoreBuilder, Suite};
 use openraft::{CommittedLeaderId, EntryPayload, RaftLogReader, StorageError};
-use storage::Storage;
+use storage::{Closed, Storage};
 
+use super::cluster::PATIENCE;
 use crate::counters::Counters;
 use crate::durability::Durability;
 use crate::log_store::LogStore;
@@ -16,10 +17,24 @@ use crate::writer::{Tools, Writer};
 
 struct Builder;
 
-impl StoreBuilder<TypeConfig, LogStore, Machine, tempfile::TempDir> for Builder {
-    async fn build(&self) -> Result<(tempfile::TempDir, LogStore, Machine), StorageError<u64>> {
+/// A data folder. Dropped after what uses it, it waits until RocksDB has ended: the writer's thread lets go last, and a process
+/// that is over by then would be aborted in the middle of RocksDB's own clean-up.
+struct Folder {
+    _dir: tempfile::TempDir,
+    closed: Closed,
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        assert!(self.closed.wait(PATIENCE) || std::thread::panicking(), "the data folder must be released");
+    }
+}
+
+impl StoreBuilder<TypeConfig, LogStore, Machine, Folder> for Builder {
+    async fn build(&self) -> Result<(Folder, LogStore, Machine), StorageError<u64>> {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::open(folder.path()).unwrap();
+        let folder = Folder { closed: storage.closed(), _dir: folder };
         let (durability, counters) = (Arc::new(Durability::default()), Arc::new(Counters::default()));
         let tools = Tools {
             storage: storage.clone(),
