@@ -29,6 +29,8 @@ use traffic::Traffic;
 const MASTERS: usize = 3;
 /// How long the cluster may take to be whole again once a fault is over.
 const RECOVERY: Duration = Duration::from_secs(45);
+/// The rule that a cluster is whole again once a fault is over.
+const RECOVERY_RULE: &str = "recovery";
 /// How long the traffic flows undisturbed between two faults.
 const CALM: Duration = Duration::from_millis(1_500);
 
@@ -111,15 +113,20 @@ pub async fn run(plan: &Plan) -> Result<Report, Error> {
     let mut random = StdRng::seed_from_u64(plan.seed);
     let (_, first_term) = fleet.leader().await?;
     let traffic = Traffic::start(&fleet, plan.seed).await?;
-    let ended = disturb(plan, &mut fleet, &traffic, &mut random).await;
-    let outcome = match ended {
-        Ok(log) => settle(&fleet, traffic).await.map(|(history, findings)| (log, history, findings)),
+    let mut log = faults::Log::default();
+    let outcome = match disturb(plan, &mut fleet, &traffic, &mut random, &mut log).await {
+        Ok(()) => settle(&fleet, traffic).await,
+        // A cluster that does not come back is a finding, and what it showed until then is judged all the same.
+        Err(error @ Error::Late { .. }) => {
+            let finding = Finding { rule: RECOVERY_RULE, text: error.to_string(), excerpt: Vec::new() };
+            Ok((traffic.cut_off().await, vec![finding]))
+        }
         Err(error) => {
-            traffic.abandon().await;
+            drop(traffic.cut_off().await);
             Err(error)
         }
     };
-    let (log, history, copies) = match outcome {
+    let (history, findings) = match outcome {
         Ok(whole) => whole,
         Err(error) if !plan.keep => return Err(error),
         Err(error) => {
@@ -128,8 +135,9 @@ pub async fn run(plan: &Plan) -> Result<Report, Error> {
             return Err(Error::Answer(format!("{error}\nthe logs are kept in {}", kept.display())));
         }
     };
-    let (_, last_term) = fleet.leader().await?;
-    let verdict = check::all(&history).and(copies.into());
+    // Without a recovery there may be no leader to ask.
+    let last_term = fleet.leader().await.map_or(first_term, |(_, term)| term);
+    let verdict = check::all(&history).and(findings.into());
     let verdict = verdict.and(check::coverage(&history, &wanted(plan.lasting)).into());
     let kept = if !plan.keep || verdict.holds() { None } else { Some(keep(folder, &history)?) };
     Ok(Report {
@@ -142,9 +150,14 @@ pub async fn run(plan: &Plan) -> Result<Report, Error> {
 }
 
 /// One fault after the other, until the time is over.
-async fn disturb(plan: &Plan, fleet: &mut Fleet, traffic: &Traffic, random: &mut StdRng) -> Result<faults::Log, Error> {
+async fn disturb(
+    plan: &Plan,
+    fleet: &mut Fleet,
+    traffic: &Traffic,
+    random: &mut StdRng,
+    log: &mut faults::Log,
+) -> Result<(), Error> {
     let began = Instant::now();
-    let mut log = faults::Log::default();
     let mut hand: Vec<Fault> = Vec::new();
     while began.elapsed() < plan.lasting {
         let fault = match hand.pop() {
@@ -168,7 +181,7 @@ async fn disturb(plan: &Plan, fleet: &mut Fleet, traffic: &Traffic, random: &mut
             eprintln!("  {:6.1} s  {fault}", began.elapsed().as_secs_f64());
         }
     }
-    Ok(log)
+    Ok(())
 }
 
 /// Ends the traffic, waits until every watch has seen the end, and compares the masters.

@@ -30,6 +30,8 @@ const ATTEMPT: Duration = Duration::from_millis(2_000);
 /// Pause of a client between two operations, and of a lister.
 const PAUSE: Duration = Duration::from_millis(25);
 const LIST_PAUSE: Duration = Duration::from_millis(150);
+/// How long a master may take to show something after a fault.
+const FIRST_READ: Duration = Duration::from_secs(30);
 /// After so many refusals a watch gives up.
 const REFUSALS_MAX: usize = 3;
 /// How long the last events may take to reach every watch.
@@ -56,6 +58,14 @@ struct Shared {
 impl Shared {
     fn now(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    async fn recorded(&self) -> History {
+        let mut history = std::mem::take(&mut *self.history.lock().await);
+        for watch in &self.watches {
+            history.watches.push(watch.lock().await.clone());
+        }
+        history
     }
 }
 
@@ -102,16 +112,16 @@ impl Traffic {
         Ok(Self { shared, workers, watchers })
     }
 
-    /// Lists through each master until it has answered once: what it shows first after a fault.
+    /// Lists through each master until it has answered once: what it shows first after a fault. All are asked, so that what
+    /// one of them shows is recorded also when another does not come back.
     pub async fn first_reads(&self, fleet: &Fleet) -> Result<(), Error> {
-        for master in 0..fleet.len() {
-            let client = fleet.client(master)?;
-            crate::fleet::wait("a first read", Duration::from_secs(30), async || {
-                Ok(one_list(&self.shared, &client, master, 900).await.then_some(()))
+        let clients = (0..fleet.len()).map(|master| fleet.client(master)).collect::<Result<Vec<_>, _>>()?;
+        let reads = clients.iter().enumerate().map(|(master, client)| {
+            crate::fleet::wait("a first read", FIRST_READ, async move || {
+                Ok(one_list(&self.shared, client, master, 900).await.then_some(()))
             })
-            .await?;
-        }
-        Ok(())
+        });
+        futures::future::join_all(reads).await.into_iter().collect()
     }
 
     /// Lets every operation under way end, and starts no new one.
@@ -123,13 +133,16 @@ impl Traffic {
         }
     }
 
-    /// Ends everything; what was recorded is lost.
-    pub async fn abandon(self) {
+    /// Ends everything and returns what was recorded until then, which has no common end.
+    pub async fn cut_off(self) -> History {
+        // An operation that is under way may have happened: it has to be in the history.
+        self.quiesce().await;
         for task in self.workers.into_iter().chain(self.watchers) {
             task.abort();
             // Cancelled, as wanted.
             let _ = task.await;
         }
+        self.shared.recorded().await
     }
 
     /// Reads all once more through every master, waits until every watch has seen the last revision, and returns the
@@ -168,11 +181,7 @@ impl Traffic {
             // A worker that panicked has recorded what it did until then.
             let _ = worker.await;
         }
-        let mut history = std::mem::take(&mut *self.shared.history.lock().await);
-        for watch in &self.shared.watches {
-            history.watches.push(watch.lock().await.clone());
-        }
-        Ok(history)
+        Ok(self.shared.recorded().await)
     }
 }
 

@@ -16,7 +16,7 @@
 
 use tokio::sync::watch;
 
-use crate::types::LogId;
+use crate::types::{DiskError, LogId, gone};
 
 /// Shared by the log, the writer, the machine and the network.
 pub struct Durability {
@@ -29,6 +29,8 @@ struct Progress {
     early: Option<u64>,
     /// Last entry on disk, as far as it matters: below `early` only while fsyncs run.
     synced: Option<LogId>,
+    /// The writer has ended: what is not on disk by now never will be.
+    over: bool,
 }
 
 impl Progress {
@@ -63,15 +65,28 @@ impl Durability {
         });
     }
 
+    /// The writer has ended, in order or because the disk failed: nobody waits any longer.
+    pub fn end(&self) {
+        self.progress.send_modify(|progress| progress.over = true);
+    }
+
     /// Whether an entry is on disk.
     pub fn is_settled(&self, index: u64) -> bool {
         self.progress.borrow().settled(index)
     }
 
     /// Waits until an entry is on disk.
-    pub async fn settled(&self, index: u64) {
-        // The sender lives as long as `self`, so this cannot fail.
-        let _ = self.progress.subscribe().wait_for(|progress| progress.settled(index)).await;
+    ///
+    /// # Errors
+    /// When it will never be, because the writer has ended.
+    pub async fn settled(&self, index: u64) -> Result<(), DiskError> {
+        let mut progress = self.progress.subscribe();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        let reached = progress.wait_for(|progress| progress.settled(index) || progress.over).await;
+        match reached.is_ok_and(|progress| progress.settled(index)) {
+            true => Ok(()),
+            false => Err(gone("the log writer")),
+        }
     }
 
     /// What followers may be told of a commit.
@@ -109,8 +124,21 @@ mod tests {
         tokio::pin!(wait);
         assert!(futures::poll!(&mut wait).is_pending());
         durability.synced(id(11));
-        wait.await;
+        wait.await.unwrap();
         assert_eq!(durability.clamp(Some(id(11))), Some(id(11)));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_writer_that_has_ended() {
+        let durability = Durability::default();
+        durability.begin(10);
+        durability.synced(id(9));
+        let wait = durability.settled(10);
+        tokio::pin!(wait);
+        assert!(futures::poll!(&mut wait).is_pending());
+        durability.end();
+        assert!(wait.await.unwrap_err().to_string().contains("the log writer has ended"));
+        durability.settled(9).await.expect("it is on disk");
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
         let Some(last) = entries.last().map(|entry| entry.log_id) else { return Ok(Vec::new()) };
-        self.durability.settled(last.index).await;
+        self.durability.settled(last.index).await?;
         let (mut answers, mut events, mut writes) = (Vec::with_capacity(entries.len()), Vec::new(), Vec::new());
         let mut changed = false;
         for entry in &entries {

@@ -78,7 +78,17 @@ impl Writer {
     }
 }
 
+/// Tells when the thread is over, however it ended.
+struct Ending<'a>(&'a Durability);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 fn run(tools: &Tools, mut jobs: mpsc::Receiver<Job>) {
+    let _ending = Ending(&tools.durability);
     while let Some(first) = jobs.blocking_recv() {
         let mut step = Step::default();
         let written = step.add(first).and_then(|()| {

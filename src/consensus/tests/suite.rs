@@ -87,7 +87,7 @@ async fn a_leaders_entries_are_readable_at_once_and_on_disk_soon() {
     log.save_vote(&Vote::new_committed(3, 0)).await.unwrap();
     log.blocking_append((0..100).map(|index| entry(3, index))).await.unwrap();
     assert_eq!(log.try_get_log_entries(0..100).await.unwrap().len(), 100);
-    machine.durability().settled(99).await;
+    machine.durability().settled(99).await.unwrap();
     log.truncate(entry(3, 50).log_id).await.unwrap();
     assert_eq!(log.try_get_log_entries(..).await.unwrap().len(), 50);
     log.blocking_append([entry(3, 50)]).await.unwrap();
