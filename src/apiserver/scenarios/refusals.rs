@@ -381,7 +381,7 @@ async fn what_cannot_be_made_is_not_acceptable() {
 async fn a_cluster_without_a_leader_says_so() {
     let world = World::new().await;
     world.post(CM, &config_map("a")).await.expect(201);
-    world.fail(Some(Error::Unavailable("no leader".into())));
+    world.direct.fail(Some(Error::Unavailable("no leader".into())));
     for (method, path) in [("GET", CM.to_owned()), ("GET", format!("{CM}/a")), ("DELETE", format!("{CM}/a"))] {
         let answer = world.send(admin(), method, &path, &[], b"").await;
         let status = answer.expect(503);
@@ -391,11 +391,11 @@ async fn a_cluster_without_a_leader_says_so() {
         );
     }
     world.get(&format!("{CM}?resourceVersion=0")).await.expect(200);
-    world.fail(Some(Error::Unknown("the leader has changed".into())));
+    world.direct.fail(Some(Error::Unknown("the leader has changed".into())));
     let status = world.post(CM, &config_map("b")).await.expect(504);
     assert_eq!(status["reason"], "Timeout");
     assert!(status["message"].as_str().unwrap().contains("may or may not have taken place"), "{status}");
-    world.fail(Some(Error::TooLarge { size: 9, max: 8 }));
+    world.direct.fail(Some(Error::TooLarge { size: 9, max: 8 }));
     world.post(CM, &config_map("b")).await.expect(413);
 }
 
