@@ -26,7 +26,8 @@ mod tests;
 use std::sync::Arc;
 
 use base::{Stopping, TaskGroup};
-use events::Recorder;
+use events::{Note, Recorder, Regarding};
+use state::Stored;
 use store::{Duty, Liveness};
 
 pub use error::Error;
@@ -38,6 +39,14 @@ pub(crate) struct Context {
     pub duty: Duty,
     pub recorder: Recorder,
     pub options: Arc<Options>,
+}
+
+impl Context {
+    /// Tells people about an object, in the name of a component.
+    pub fn note(&self, component: &'static str, about: &Stored, warning: bool, reason: &str, message: String) {
+        let (regarding, reason) = (Regarding::of(about), reason.to_owned());
+        self.recorder.record(Note { regarding, warning, reason, message, component });
+    }
 }
 
 /// Runs every controller until `stopping`, or until another leader has taken over.
