@@ -4,6 +4,7 @@ mod access;
 mod hostile;
 mod reads;
 mod refusals;
+mod rows;
 mod watching;
 mod wire;
 mod writes;
