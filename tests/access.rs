@@ -76,7 +76,7 @@ impl House {
             Token::new(role, self.authority.serving().expect("the serving authority").hash().expect("its hash"));
         let now = base::clock::now();
         let expires = if expired { now - Duration::from_secs(60) } else { now + Duration::from_secs(3_600) };
-        let secret = master::token_secret(&token.record(expires, uses));
+        let secret = token.record(expires, uses).secret();
         let admin = self.cluster.master_client("master-1").expect("a client");
         admin.create("/api/v1/namespaces/kube-system/secrets", &secret).await.expect("a secret");
         token

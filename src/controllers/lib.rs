@@ -17,6 +17,7 @@ mod queue;
 mod replicaset;
 mod runner;
 mod serviceaccount;
+mod tokens;
 mod upkeep;
 mod writes;
 
@@ -70,6 +71,7 @@ pub async fn run(duty: Duty, liveness: Arc<Liveness>, options: Options, stopping
         Arc::new(node::Lifecycle::new(context.clone(), Arc::clone(&health))),
         Arc::new(node::Eviction::new(context.clone(), Arc::clone(&health))),
         Arc::new(node::PodCollector::new(context.clone())),
+        Arc::new(tokens::Tokens::new(context.clone())),
     ];
     for controller in controllers {
         let over = tenure.clone();

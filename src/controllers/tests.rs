@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Shutdown;
+use identity::{Role, Token};
+use jiff::Timestamp;
 use objects::lifecycle::{self, DeleteOptions, Deletion, Propagation};
 use objects::{Key, Object, canonical, defaulting, kind, time};
 use serde_json::{Value, json};
@@ -368,6 +370,23 @@ async fn the_pods_of_a_lost_node_come_back_elsewhere() {
             world.list("pods", "default").iter().all(|pod| pod["spec"]["nodeName"] != "n1")
         })
         .await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_secrets_of_expired_tokens_go() {
+    let world = World::start(&[]).await;
+    let hours = |number: i64| base::clock::now() + jiff::SignedDuration::from_hours(number);
+    let keep = |expires: Timestamp, uses: Option<u32>| {
+        world.create(Token::new(Role::Node, "0".repeat(64)).record(expires, uses).secret())
+    };
+    // Of somebody else, though it is named like ours.
+    let foreign = world.create(json!({"apiVersion": "v1", "kind": "Secret", "data": {"record": "e30="}, "metadata":
+        {"name": format!("{}mine", identity::token::SECRET_PREFIX), "namespace": identity::token::NAMESPACE}}));
+    let kept = [foreign, keep(hours(1), Some(0)), keep(hours(1), None)];
+    let gone = [keep(hours(-2), Some(0)), keep(hours(-2), Some(1)), keep(hours(-2), None)];
+    world.until("they are gone", |world| gone.iter().all(|key| world.value(key).is_none())).await;
+    assert!(kept.iter().all(|key| world.value(key).is_some()));
     world.stop().await;
 }
 

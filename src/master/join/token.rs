@@ -1,32 +1,14 @@
-//! Join tokens in the cluster: the Secret that keeps a token's record, and how a use is counted exactly once.
+//! Join tokens in the cluster: how a token is checked against the record that a Secret keeps, and a use is counted exactly
+//! once. When such a Secret goes is the controllers' business.
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use identity::token::{NAMESPACE, secret_name};
 use identity::{Role, Token, TokenRecord};
 use objects::{Key, Object, Status, kind};
-use serde::Deserialize;
-use serde_json::{Value, json};
 use state::{Change, Origin, Precondition, Refusal, Stored};
 use store::Store;
 use tokio::time::Instant;
-
-/// Where tokens are kept, as upstream keeps its bootstrap tokens.
-const NAMESPACE: &str = "kube-system";
-
-/// The Secret that holds a token's record, for whoever makes tokens through the API.
-pub fn token_secret(record: &TokenRecord) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Secret", "type": "barque.io/join-token",
-        "metadata": {"name": secret_name(&record.id), "namespace": NAMESPACE},
-        "stringData": {"record": json!(record).to_string()},
-    })
-}
-
-fn secret_name(id: &str) -> String {
-    format!("join-token-{id}")
-}
 
 /// Checks whether a token lets this joiner in now, and changes nothing.
 ///
@@ -81,26 +63,14 @@ pub fn unauthorized(error: identity::Error) -> Status {
 }
 
 fn read(stored: &Stored) -> Option<TokenRecord> {
-    let secret = stored.typed::<SecretView>().ok()?;
-    serde_json::from_slice(&STANDARD.decode(&secret.data.record).ok()?).ok()
+    TokenRecord::of_secret(&stored.to_value().ok()?)
 }
 
 fn rewritten(stored: &Stored, record: &TokenRecord) -> Option<Arc<Object>> {
     let secret = kind::by_kind("v1", "Secret")?;
     let mut value = stored.to_value().ok()?;
-    value["data"]["record"] = Value::String(STANDARD.encode(serde_json::to_vec(record).ok()?));
+    record.put_into(&mut value);
     Object::new(secret, &value).ok().map(Arc::new)
-}
-
-/// The part of a token's Secret that is read here.
-#[derive(Deserialize)]
-struct SecretView {
-    data: SecretData,
-}
-
-#[derive(Deserialize)]
-struct SecretData {
-    record: String,
 }
 
 #[cfg(test)]
@@ -129,10 +99,10 @@ mod tests {
 
         /// The change that keeps this record, whatever was there.
         fn keeping(&self, record: &TokenRecord) -> Vec<Change> {
-            let mut value = token_secret(record);
+            let mut value = record.secret();
             value["metadata"]["uid"] = "u".into();
-            value["data"] = json!({"record": STANDARD.encode(json!(record).to_string())});
             value.as_object_mut().unwrap().remove("stringData");
+            record.put_into(&mut value);
             let object = Object::new(kind::by_kind("v1", "Secret").unwrap(), &value).unwrap();
             vec![Change::Put { key: self.key(), object: Arc::new(object) }]
         }
