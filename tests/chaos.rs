@@ -6,7 +6,7 @@ use std::process::Command;
 /// Runs the chaos program; what it prints is shown when it does not end with 0.
 fn chaos(arguments: &[&str]) {
     let program = chaos::program_beside("chaos").unwrap_or_else(|error| panic!("{error}"));
-    let output = Command::new(program).args(arguments).output().expect("this step works");
+    let output = Command::new(program).args(arguments).output().expect("the chaos program starts");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(
         output.status.success(),

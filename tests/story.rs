@@ -32,7 +32,7 @@ impl<'a> Diagnosis<'a> {
     fn of(cluster: &'a Cluster) -> Self {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            REASON.lock().unwrap().get_or_insert(panic.to_string());
+            REASON.lock().expect("nobody panics while holding it").get_or_insert(panic.to_string());
             print(panic);
         }));
         Self(cluster)
@@ -61,7 +61,10 @@ impl Drop for Diagnosis<'_> {
             let lines: Vec<&str> = log.lines().collect();
             eprintln!("== log of {process}\n{}", lines[lines.len().saturating_sub(25)..].join("\n"));
         }
-        eprintln!("== it failed because\n{}", REASON.lock().unwrap().as_deref().unwrap_or("?"));
+        eprintln!(
+            "== it failed because\n{}",
+            REASON.lock().expect("nobody panics while holding it").as_deref().unwrap_or("?")
+        );
     }
 }
 

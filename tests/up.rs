@@ -38,26 +38,28 @@ fn end_and_up(cluster: &Cluster, names: &[&str], signal: Signal) {
 
 /// Every process runs, every master and node says so, and the gateway takes a write at the first attempt.
 fn whole(cluster: &Cluster) {
-    for master in cluster.masters().expect("this step works") {
+    for master in cluster.masters().expect("the masters") {
         assert!(master.pid != 0 && matches!(&*master.role, "leader" | "follower"), "{master:?}");
     }
-    for node in cluster.nodes().expect("this step works") {
+    for node in cluster.nodes().expect("the nodes") {
         assert!(node.pid != 0 && node.ready, "{node:?}");
     }
-    let status = cluster.status().expect("this step works");
+    let status = cluster.status().expect("the status");
     assert_eq!(status["tolerates"], 1, "{status}");
-    let name = format!("note-{}", cluster.term().expect("this step works"));
+    let name = format!("note-{}", cluster.term().expect("a term"));
     cluster
         .kubectl(&["create", "configmap", &name, "--from-literal=a=1", "--request-timeout=10s"])
-        .expect("this step works");
-    cluster.kubectl(&["delete", "configmap", &name, "--request-timeout=10s"]).expect("this step works");
+        .expect("the gateway takes a ConfigMap");
+    cluster
+        .kubectl(&["delete", "configmap", &name, "--request-timeout=10s"])
+        .expect("the gateway deletes the ConfigMap");
 }
 
 #[test]
 fn a_leader_that_is_ending_is_brought_back() {
     let cluster = cluster();
     for round in 0..ROUNDS {
-        let leader = cluster.leader().expect("this step works");
+        let leader = cluster.leader().expect("a leader");
         eprintln!("round {round}: {} leads", leader.name);
         end_and_up(&cluster, &[&leader.name], if round == ROUNDS - 1 { Signal::SIGKILL } else { Signal::SIGTERM });
     }
@@ -77,11 +79,11 @@ fn masters_that_end_one_after_the_other_leave_no_write_without_an_answer() {
     let cluster = cluster();
     for round in 0..ROUNDS {
         // The leader first: whoever follows it may be the one that is told next.
-        let leader = cluster.leader().expect("this step works");
-        cluster.signal(leader.pid, Signal::SIGTERM).expect("this step works");
-        cluster.up().expect("this step works");
-        let next = cluster.leader().expect("this step works");
-        cluster.signal(next.pid, Signal::SIGTERM).expect("this step works");
+        let leader = cluster.leader().expect("a leader");
+        cluster.signal(leader.pid, Signal::SIGTERM).expect("the leader runs");
+        cluster.up().expect("up succeeds beside masters that end");
+        let next = cluster.leader().expect("a leader");
+        cluster.signal(next.pid, Signal::SIGTERM).expect("the next leader runs");
         let name = format!("round-{round}");
         cluster
             .wait("a write while a master ends", PATIENCE, || {
@@ -92,8 +94,8 @@ fn masters_that_end_one_after_the_other_leave_no_write_without_an_answer() {
                     outcome => outcome.map(|_| Some(())),
                 }
             })
-            .expect("this step works");
-        cluster.up().expect("this step works");
+            .expect("a write gets an answer");
+        cluster.up().expect("up succeeds beside masters that end");
         whole(&cluster);
     }
 }

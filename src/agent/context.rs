@@ -6,11 +6,12 @@ use crate::disk::Disk;
 use crate::limits::{PULLS_PARALLEL, STARTS_PARALLEL};
 use crate::notes::{Note, Notes};
 use crate::observer::Observer;
-use crate::pod::admit::{Room, admit};
+use crate::pod::admit::admit;
 use crate::pod::env::Place;
 use crate::pod::memory::Failure;
 use crate::pod::view;
 use client::Client;
+use fit::Amounts;
 use k8s_openapi::api::core::v1::Pod;
 use runtime::{PodRef, Runtime};
 use std::collections::BTreeMap;
@@ -27,7 +28,7 @@ pub(crate) struct Context {
     pub observer: Observer,
     pub configs: Configs,
     pub notes: Notes,
-    pub room: Room,
+    pub room: Amounts,
     pub pulls: Semaphore,
     pub starts: Semaphore,
     known: Mutex<BTreeMap<String, Known>>,
@@ -47,7 +48,7 @@ impl Context {
         client: Arc<Client>,
         disk: Disk,
         notes: Notes,
-        room: Room,
+        room: Amounts,
     ) -> Self {
         Self {
             options,
@@ -82,7 +83,7 @@ impl Context {
         let mut known = self.known();
         if !runs_already {
             let others = known.values().filter(|entry| entry.takes_room).map(|entry| entry.pod.as_ref());
-            admit(pod, others, self.room)?;
+            admit(pod, others, &self.room)?;
         }
         known.insert(uid, Known { pod: pod.clone(), takes_room: true });
         Ok(())

@@ -43,7 +43,7 @@ pub async fn run(
     let info = runtime.info().await?;
     let room = Facts::room(&options, &info);
     let machine = (read_id("/etc/machine-id"), read_id("/proc/sys/kernel/random/boot_id"));
-    let facts = Facts { options: options.clone(), info, room, port, machine };
+    let facts = Facts { options: options.clone(), info, room: room.clone(), port, machine };
     let (notes, noted) = Notes::new();
     let context = Arc::new(Context::new(options, runtime, client.clone(), disk, notes, room));
     let floor = Floor::new(revision);

@@ -18,8 +18,9 @@ use state::State;
 use tokio::net::TcpStream;
 use tracing::debug;
 
-use crate::reply;
+use crate::route::Target;
 use crate::router::Call;
+use crate::{query, reply};
 
 /// How long an agent may take to accept a connection, handshake included.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -30,17 +31,61 @@ const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
 /// Where a pod runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+struct Place {
     node: String,
     address: SocketAddr,
 }
 
-impl Place {
-    /// The agent of a pod's node.
+/// The container of a pod that a request is about, and where it runs.
+pub struct Found<'a> {
+    call: &'a Call,
+    target: &'a Target,
+    place: Place,
+    /// Its name.
+    pub container: String,
+}
+
+impl<'a> Found<'a> {
+    /// The container of `pod` that a call to `target` means.
     ///
     /// # Errors
-    /// 400 when the pod has no node, 404 and 500 when its node is not known or not reachable.
-    pub fn of(state: &State, pod: &Value) -> Result<Self, Status> {
+    /// 400 when it is not clear which container is meant, the pod has none of that name, or the pod has no node; 404 and 500
+    /// when its node is not known or not reachable.
+    pub fn of(call: &'a Call, target: &'a Target, pod: &Value) -> Result<Self, Status> {
+        let container = container(pod, call.query.get("container"))?;
+        Ok(Self { call, target, place: Place::of(&call.api.store.current(), pod)?, container })
+    }
+
+    /// Asks the container's agent to do `what`, with those of the client's parameters that the agent understands. The request
+    /// has no body; that of the answer is not read yet.
+    ///
+    /// # Errors
+    /// 500 when the agent cannot be reached, or does not answer in time.
+    pub async fn ask(
+        &self,
+        method: Method,
+        what: &str,
+        understood: &[&str],
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Response<Incoming>, Status> {
+        let mut path = format!(
+            "/{what}/{}/{}/{}",
+            query::encode(&self.target.namespace),
+            query::encode(self.target.name.as_deref().unwrap_or("")),
+            query::encode(&self.container)
+        );
+        let mut separator = '?';
+        for (key, value) in self.call.query.pairs().filter(|(key, _)| understood.contains(key)) {
+            path.push_str(&format!("{separator}{key}={}", query::encode(value)));
+            separator = '&';
+        }
+        send(self.call, &self.place, method, &path, headers).await
+    }
+}
+
+impl Place {
+    /// The agent of a pod's node.
+    fn of(state: &State, pod: &Value) -> Result<Self, Status> {
         let node = pod["spec"]["nodeName"].as_str().unwrap_or("");
         if node.is_empty() {
             let name = pod["metadata"]["name"].as_str().unwrap_or("");
@@ -66,10 +111,7 @@ impl Place {
 }
 
 /// Which container is meant.
-///
-/// # Errors
-/// 400 when that is not clear, or the pod has none of that name.
-pub fn container(pod: &Value, given: Option<&str>) -> Result<String, Status> {
+fn container(pod: &Value, given: Option<&str>) -> Result<String, Status> {
     let pod_name = pod["metadata"]["name"].as_str().unwrap_or("");
     let listed = |key: &str| -> Vec<&str> {
         pod["spec"][key].as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect()
@@ -101,11 +143,7 @@ pub fn container(pod: &Value, given: Option<&str>) -> Result<String, Status> {
     }
 }
 
-/// Sends a request without a body; the answer's body is not read yet.
-///
-/// # Errors
-/// 500 when the agent cannot be reached, or does not answer in time.
-pub async fn send(
+async fn send(
     call: &Call,
     place: &Place,
     method: Method,

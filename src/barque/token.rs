@@ -32,7 +32,7 @@ pub async fn run(args: TokenArgs) -> Result<(), Error> {
 pub async fn create(client: &Client, serving: &Trust, role: Role, hours: u32, uses: u32) -> Result<Token, Error> {
     let token = Token::new(role, serving.hash()?);
     let expires = base::clock::now() + Duration::from_secs(3_600 * u64::from(hours));
-    let secret = master::token_secret(&token.record(expires, Some(uses)));
+    let secret = token.record(expires, Some(uses)).secret();
     let call = Call::new(Method::POST, "/api/v1/namespaces/kube-system/secrets").json(&secret).deadline(DEADLINE);
     // The name is random, so a repeat after a lost answer meets only itself.
     match client.json(call.repeatable()).await {

@@ -17,6 +17,7 @@ mod queue;
 mod replicaset;
 mod runner;
 mod serviceaccount;
+mod tokens;
 mod upkeep;
 mod writes;
 
@@ -26,7 +27,8 @@ mod tests;
 use std::sync::Arc;
 
 use base::{Stopping, TaskGroup};
-use events::Recorder;
+use events::{Note, Recorder, Regarding};
+use state::Stored;
 use store::{Duty, Liveness};
 
 pub use error::Error;
@@ -38,6 +40,14 @@ pub(crate) struct Context {
     pub duty: Duty,
     pub recorder: Recorder,
     pub options: Arc<Options>,
+}
+
+impl Context {
+    /// Tells people about an object, in the name of a component.
+    pub fn note(&self, component: &'static str, about: &Stored, warning: bool, reason: &str, message: String) {
+        let (regarding, reason) = (Regarding::of(about), reason.to_owned());
+        self.recorder.record(Note { regarding, warning, reason, message, component });
+    }
 }
 
 /// Runs every controller until `stopping`, or until another leader has taken over.
@@ -61,6 +71,7 @@ pub async fn run(duty: Duty, liveness: Arc<Liveness>, options: Options, stopping
         Arc::new(node::Lifecycle::new(context.clone(), Arc::clone(&health))),
         Arc::new(node::Eviction::new(context.clone(), Arc::clone(&health))),
         Arc::new(node::PodCollector::new(context.clone())),
+        Arc::new(tokens::Tokens::new(context.clone())),
     ];
     for controller in controllers {
         let over = tenure.clone();

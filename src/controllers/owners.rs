@@ -2,17 +2,118 @@
 //!
 //! The rules are those of upstream's `controller/controller_ref_manager.go`.
 
-use objects::Face;
+use std::sync::Arc;
+
 use objects::selector::Labels;
+use objects::{Face, Key, Resource};
 use serde_json::{Value, json};
-use state::Stored;
+use state::{Event, State, Stored};
+use store::Duty;
 
 use crate::Error;
 use crate::writes::{Draft, kind_of};
 
+/// Owners of one kind, and the objects that each manages by its selector: ReplicaSets their pods, Deployments their sets.
+pub(crate) struct Ownership {
+    /// Resource of the owners.
+    pub owners: &'static str,
+    /// Their kind, as references name it.
+    pub kind: &'static str,
+    /// Resource of what they manage.
+    pub managed: &'static str,
+    /// Whether an object of nobody is still worth having.
+    pub adoptable: fn(&Face) -> bool,
+}
+
+/// An owner as a controller begins to look at it.
+pub(crate) struct Owner {
+    pub stored: Arc<Stored>,
+    pub value: Arc<Value>,
+    pub selector: Labels,
+}
+
+impl Ownership {
+    /// The resource of the owners.
+    pub fn resource(&self) -> Resource {
+        self.owners.into()
+    }
+
+    /// Every owner.
+    pub fn all(&self, state: &State) -> Vec<Key> {
+        state.list(&self.resource()).map(|owner| owner.key.clone()).collect()
+    }
+
+    /// The owners that a change may concern, of one of them or of an object that they manage.
+    pub fn concerns(&self, event: &Event, state: &State) -> Vec<Key> {
+        let key = event.key();
+        if key.resource == self.resource() {
+            return vec![key.clone()];
+        }
+        // Its owner before the change misses it, its owner after the change gained it.
+        let both = [Some(&event.current), event.previous.as_ref()].into_iter().flatten();
+        let mut keys: Vec<Key> = both.filter_map(|object| self.manager(object)).collect();
+        let face = event.current.face();
+        if face.controller().is_none() {
+            // An object of nobody may find an owner.
+            let may = |owner: &&Arc<Stored>| match owner.typed::<Value>() {
+                Ok(value) => selector(&value).is_ok_and(|selector| selector.matches(&face.labels)),
+                Err(_) => false,
+            };
+            let owners = state.list_in(&self.resource(), &key.namespace);
+            keys.extend(owners.filter(may).map(|owner| owner.key.clone()));
+        }
+        keys
+    }
+
+    /// The owner that manages an object.
+    pub fn manager(&self, object: &Stored) -> Option<Key> {
+        let owner = object.face().controller().filter(|owner| &*owner.kind == self.kind)?;
+        Some(Key::new(self.resource(), &object.key.namespace, &owner.name))
+    }
+
+    /// What an owner manages.
+    pub fn owned<'a>(&self, state: &'a State, owner: &'a Stored) -> impl Iterator<Item = &'a Arc<Stored>> + use<'a> {
+        let uid = &owner.face().uid;
+        let near = state.list_in(&self.managed.into(), &owner.key.namespace);
+        near.filter(move |object| object.face().controller().is_some_and(|known| known.uid == *uid))
+    }
+
+    /// Reads an owner; `None` when it is gone.
+    pub fn read(&self, state: &State, key: &Key) -> Result<Option<Owner>, Error> {
+        let Some(stored) = state.get(key) else {
+            return Ok(None);
+        };
+        let value = stored.typed::<Value>()?;
+        let selector = selector(&value)?;
+        Ok(Some(Owner { stored: Arc::clone(stored), value, selector }))
+    }
+
+    /// Adopts and releases, each object by itself, so that one that changes meanwhile keeps no other; says whether anything
+    /// was written: then what was read is old.
+    pub async fn claim(&self, duty: &Duty, state: &State, owner: &Owner) -> Result<bool, Error> {
+        let (uid, deleting) = (&*owner.stored.face().uid, owner.stored.face().deleting);
+        let mut wrote = false;
+        for object in state.list_in(&self.managed.into(), &owner.stored.key.namespace) {
+            let mut draft = Draft::new();
+            match claim(object.face(), uid, deleting, &owner.selector) {
+                Claim::Adopt if (self.adoptable)(object.face()) => adopt(&mut draft, &owner.stored, object)?,
+                Claim::Release => release(&mut draft, object, &[uid])?,
+                Claim::Adopt | Claim::Keep | Claim::Leave => continue,
+            }
+            wrote |= !draft.is_empty();
+            draft.commit(duty).await?;
+        }
+        Ok(wrote)
+    }
+}
+
+fn selector(owner: &Value) -> Result<Labels, objects::Status> {
+    Labels::from_value(&owner["spec"]["selector"])
+}
+
 /// What to do about an object that a controller may manage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
+enum Claim {
     /// It is managed already, and should be.
     Keep,
     /// It is nobody's, and matches.
@@ -24,7 +125,7 @@ pub(crate) enum Claim {
 }
 
 /// Whether the owner `uid` should manage an object with this face.
-pub(crate) fn claim(face: &Face, uid: &str, owner_deleting: bool, selector: &Labels) -> Claim {
+fn claim(face: &Face, uid: &str, owner_deleting: bool, selector: &Labels) -> Claim {
     let matches = selector.matches(&face.labels);
     match face.controller() {
         Some(owner) if &*owner.uid != uid => Claim::Leave,
@@ -50,7 +151,7 @@ pub(crate) fn reference(owner: &Stored) -> Result<Value, Error> {
 }
 
 /// Makes `owner` manage `stored`.
-pub(crate) fn adopt(draft: &mut Draft, owner: &Stored, stored: &Stored) -> Result<(), Error> {
+fn adopt(draft: &mut Draft, owner: &Stored, stored: &Stored) -> Result<(), Error> {
     let reference = reference(owner)?;
     draft.require_exists(owner);
     draft.edit(stored, |value| match value["metadata"]["ownerReferences"].as_array_mut() {
@@ -76,13 +177,12 @@ pub(crate) fn release(draft: &mut Draft, stored: &Stored, uids: &[&str]) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use objects::Owner;
 
     #[test]
     fn who_is_claimed() {
         let selector = Labels::parse("app=web").unwrap();
         let face = |owner: Option<&str>, app: &str, deleting: bool| {
-            let owners = owner.map(|uid| Owner {
+            let owners = owner.map(|uid| objects::Owner {
                 api_version: "apps/v1".into(),
                 kind: "ReplicaSet".into(),
                 name: "n".into(),

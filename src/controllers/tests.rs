@@ -1,49 +1,20 @@
 //! All controllers and the scheduler together, against a proposer that applies at once, and an agent that only pretends.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::Shutdown;
+use identity::{Role, Token};
+use jiff::Timestamp;
 use objects::lifecycle::{self, DeleteOptions, Deletion, Propagation};
 use objects::{Key, Object, canonical, defaulting, kind, time};
 use serde_json::{Value, json};
-use state::{Change, Command, Committed, Origin, State, Transaction};
-use store::proposer::Boxed;
-use store::{Beat, Duty, Liveness, Proposer, Replica, Store};
+use state::{Change, Origin};
+use store::testing::Direct;
+use store::{Beat, Duty, Liveness, Store};
 use tokio::time::Instant;
 
 use crate::{Options, run};
-
-struct Direct {
-    replica: Arc<Replica>,
-    index: Mutex<u64>,
-}
-
-impl Direct {
-    fn apply(&self, command: &Command) -> state::Applied {
-        let mut index = self.index.lock().unwrap();
-        *index += 1;
-        let mut state = self.replica.current();
-        let applied = state.apply(*index, command).unwrap();
-        self.replica.publish(state, &applied.events);
-        applied
-    }
-}
-
-impl Proposer for Direct {
-    fn propose(&self, transaction: Transaction, _: Instant) -> Boxed<'_, Result<Committed, store::Error>> {
-        let applied = self.apply(&Command::Transact(vec![transaction]));
-        Box::pin(async move { Ok(applied.answers.into_iter().next().expect("one answer")?) })
-    }
-
-    fn read_barrier(&self, _: Instant) -> Boxed<'_, Result<(), store::Error>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn heartbeat(&self, _: Beat, _: Instant) -> Boxed<'_, Result<(), store::Error>> {
-        Box::pin(async { Ok(()) })
-    }
-}
 
 struct World {
     store: Store,
@@ -56,15 +27,12 @@ struct World {
 impl World {
     /// A cluster with nodes that are ready, controllers that run, and an agent that makes every bound pod ready.
     async fn start(nodes: &[&str]) -> Self {
-        let replica = Replica::new(State::default());
-        let direct = Arc::new(Direct { replica: Arc::clone(&replica), index: Mutex::new(0) });
-        direct.apply(&Command::Lead { master: 1, incarnation: 1 });
-        let store = Store::new(replica, Arc::clone(&direct) as Arc<dyn Proposer>);
-        let (liveness, shutdown) = (Arc::new(Liveness::default()), Shutdown::new());
+        let (store, direct) = Direct::start();
+        let (liveness, shutdown) = (Arc::clone(&direct.liveness), Shutdown::new());
         let mut options = Options::new("PEM", Arc::new(|_| Box::pin(async { Ok(()) })));
         options.node_grace = Duration::from_secs(2);
         options.orphan_grace = Duration::from_millis(200);
-        let duty = Duty::new(store.clone(), store.current().tenure().unwrap().token);
+        let duty = Duty::new(store.clone(), direct.lead(1));
         let running = tokio::spawn(run(duty, Arc::clone(&liveness), options, shutdown.stopping()));
         let world = Self { store, direct, liveness, shutdown, running };
         for node in nodes {
@@ -90,7 +58,7 @@ impl World {
     }
 
     fn put(&self, changes: Vec<Change>) {
-        put(&self.direct, changes);
+        self.direct.write(changes);
     }
 
     fn create(&self, mut value: Value) -> Key {
@@ -169,13 +137,6 @@ impl World {
         self.shutdown.trigger();
         tokio::time::timeout(Duration::from_secs(10), self.running).await.expect("stops").unwrap();
     }
-}
-
-fn put(direct: &Direct, changes: Vec<Change>) {
-    let id = state::RequestId(base::random::u128());
-    let origin = Origin::Client("t".into());
-    let transaction = Transaction { id, origin, at_ms: 0, preconditions: vec![], changes };
-    direct.apply(&Command::Transact(vec![transaction])).answers[0].clone().unwrap();
 }
 
 async fn until(store: &Store, what: &str, settled: impl Fn() -> bool) {
@@ -413,10 +374,27 @@ async fn the_pods_of_a_lost_node_come_back_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_secrets_of_expired_tokens_go() {
+    let world = World::start(&[]).await;
+    let hours = |number: i64| base::clock::now() + jiff::SignedDuration::from_hours(number);
+    let keep = |expires: Timestamp, uses: Option<u32>| {
+        world.create(Token::new(Role::Node, "0".repeat(64)).record(expires, uses).secret())
+    };
+    // Of somebody else, though it is named like ours.
+    let foreign = world.create(json!({"apiVersion": "v1", "kind": "Secret", "data": {"record": "e30="}, "metadata":
+        {"name": format!("{}mine", identity::token::SECRET_PREFIX), "namespace": identity::token::NAMESPACE}}));
+    let kept = [foreign, keep(hours(1), Some(0)), keep(hours(1), None)];
+    let gone = [keep(hours(-2), Some(0)), keep(hours(-2), Some(1)), keep(hours(-2), None)];
+    world.until("they are gone", |world| gone.iter().all(|key| world.value(key).is_none())).await;
+    assert!(kept.iter().all(|key| world.value(key).is_some()));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_leader_ends_the_old_ones_duties() {
     let world = World::start(&["n1"]).await;
     world.until("the namespace is there", |world| world.value(&Key::new("namespaces", "", "default")).is_some()).await;
-    world.direct.apply(&Command::Lead { master: 2, incarnation: 2 });
+    world.direct.lead(2);
     world.create(deployment(5, "a"));
     tokio::time::timeout(Duration::from_secs(10), world.running).await.expect("it ends by itself").unwrap();
     assert!(world.store.current().list(&"replicasets.apps".into()).next().is_none());

@@ -4,7 +4,7 @@
 //! keep no sessions: a resumed session would carry an identity past the end of its certificate.
 
 use crate::trust::Trust;
-use crate::verify::{Anchor, ClientIsMaster, ServerIsAnyone, ServerIsMaster};
+use crate::verify::{Anchor, ClientIsMaster, ServerIs, Servers};
 use crate::{Error, ReloadableCert};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
@@ -56,7 +56,7 @@ pub fn api_server(clients: &Trust, own: Arc<ReloadableCert>) -> Result<Arc<Serve
 /// # Errors
 /// As [`peer_server`].
 pub fn api_client(serving: &Trust, own: Option<Arc<ReloadableCert>>) -> Result<Arc<ClientConfig>, Error> {
-    master_client(Anchor::Roots(serving.roots()?), own)
+    client_of(Servers::Masters(Anchor::Roots(serving.roots()?)), own)
 }
 
 /// For an agent's own port: the caller must show a master's certificate of the `clients` authority.
@@ -89,7 +89,7 @@ pub fn agent_client(serving: &Trust, own: Arc<ReloadableCert>) -> Result<Arc<Cli
 /// [`Error::TokenMalformed`] when `authority_hash` is not a SHA-256.
 pub fn pinned_client(authority_hash: &str) -> Result<Arc<ClientConfig>, Error> {
     let hash = parse_hash(authority_hash).ok_or(Error::TokenMalformed("its hash is not 64 hex digits"))?;
-    master_client(Anchor::Pinned(hash), None)
+    client_of(Servers::Masters(Anchor::Pinned(hash)), None)
 }
 
 /// For asking whether somebody answers, and nothing else: accepts any server. Never send a
@@ -98,9 +98,7 @@ pub fn pinned_client(authority_hash: &str) -> Result<Arc<ClientConfig>, Error> {
 /// # Errors
 /// [`Error::Tls`] when the parts cannot be used.
 pub fn unchecked_client() -> Result<Arc<ClientConfig>, Error> {
-    let verifier = Arc::new(ServerIsAnyone { provider: provider() });
-    let builder = client_builder()?.dangerous().with_custom_certificate_verifier(verifier);
-    Ok(finish_client(builder.with_no_client_auth(), &ALPN_HTTP))
+    client_of(Servers::Anyone, None)
 }
 
 fn server(
@@ -129,8 +127,8 @@ fn client_builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsV
     ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(Error::tls)
 }
 
-fn master_client(anchor: Anchor, own: Option<Arc<ReloadableCert>>) -> Result<Arc<ClientConfig>, Error> {
-    let verifier = Arc::new(ServerIsMaster { anchor, provider: provider() });
+fn client_of(accepted: Servers, own: Option<Arc<ReloadableCert>>) -> Result<Arc<ClientConfig>, Error> {
+    let verifier = Arc::new(ServerIs { accepted, provider: provider() });
     let builder = client_builder()?.dangerous().with_custom_certificate_verifier(verifier);
     Ok(finish_client(
         match own {

@@ -6,11 +6,19 @@
 
 use crate::Error;
 use crate::trust::hex;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::str::FromStr;
+
+/// The namespace of the Secrets that keep records, as upstream keeps its bootstrap tokens.
+pub const NAMESPACE: &str = "kube-system";
+/// How the name of such a Secret starts; the token's id follows.
+pub const SECRET_PREFIX: &str = "join-token-";
 
 /// Every token starts with this word, so that people and secret scanners recognize one.
 const PREFIX: &str = "barque";
@@ -91,6 +99,33 @@ pub struct TokenRecord {
     /// Who was counted, as [`joiner`] names them: one whose answer was lost asks again, and counts once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub joined: Vec<String>,
+}
+
+impl TokenRecord {
+    /// The Secret that keeps the record, for whoever makes tokens through the API.
+    pub fn secret(&self) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "barque.io/join-token",
+            "metadata": {"name": secret_name(&self.id), "namespace": NAMESPACE},
+            "stringData": {"record": json!(self).to_string()},
+        })
+    }
+
+    /// The record that a stored Secret keeps; `None` when it keeps none.
+    pub fn of_secret(secret: &Value) -> Option<Self> {
+        let record = STANDARD.decode(secret["data"]["record"].as_str()?).ok()?;
+        serde_json::from_slice(&record).ok()
+    }
+
+    /// Puts the record in place of the one that a stored Secret keeps.
+    pub fn put_into(&self, secret: &mut Value) {
+        secret["data"]["record"] = STANDARD.encode(json!(self).to_string()).into();
+    }
+}
+
+/// The name of the Secret that keeps the record of the token with this id.
+pub fn secret_name(id: &str) -> String {
+    format!("{SECRET_PREFIX}{id}")
 }
 
 /// A name for who joins, made of what only this joiner has and sends again when it repeats its request (its key). The
@@ -321,6 +356,22 @@ mod tests {
         assert_eq!(by(&token.record(at(100), None), "one").unwrap(), None, "without a number");
         let old = serde_json::json!({"id": "abcdef", "role": "node", "secretHash": "", "expiresAt": at(9)});
         assert_eq!(serde_json::from_value::<TokenRecord>(old).unwrap().joined.len(), 0);
+    }
+
+    #[test]
+    fn a_secret_keeps_a_record() {
+        let record = Token::new(Role::Node, HASH).record(at(100), Some(2));
+        let made = record.secret();
+        let mut stored = json!({"data": {"record": STANDARD.encode(made["stringData"]["record"].as_str().unwrap())}});
+        assert_eq!(TokenRecord::of_secret(&stored), Some(record.clone()));
+        let counted = TokenRecord { uses_left: Some(1), ..record };
+        counted.put_into(&mut stored);
+        assert_eq!(TokenRecord::of_secret(&stored), Some(counted));
+        for other in
+            [json!({}), json!({"data": {"record": "%"}}), json!({"data": {"record": "e30="}}), json!({"data": 7})]
+        {
+            assert_eq!(TokenRecord::of_secret(&other), None, "{other}");
+        }
     }
 
     #[test]

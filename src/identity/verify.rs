@@ -23,16 +23,24 @@ pub(crate) enum Anchor {
     Pinned([u8; 32]),
 }
 
-/// Accepts any master of the cluster, under whatever name or address it was reached. The name would
-/// add nothing: which of the masters answers is not a matter of trust, and a certificate that says
-/// "master" is issued to masters only.
+/// Which servers a client accepts.
 #[derive(Debug)]
-pub(crate) struct ServerIsMaster {
-    pub(crate) anchor: Anchor,
+pub(crate) enum Servers {
+    /// Any master of the cluster, under whatever name or address it was reached. The name would add nothing: which of
+    /// the masters answers is not a matter of trust, and a certificate that says "master" is issued to masters only.
+    Masters(Anchor),
+    /// Whoever holds the key of whatever certificate it shows.
+    Anyone,
+}
+
+/// Accepts these servers.
+#[derive(Debug)]
+pub(crate) struct ServerIs {
+    pub(crate) accepted: Servers,
     pub(crate) provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for ServerIsMaster {
+impl ServerCertVerifier for ServerIs {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -41,59 +49,19 @@ impl ServerCertVerifier for ServerIsMaster {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
         let pinned;
-        let roots = match &self.anchor {
-            Anchor::Roots(roots) => roots,
-            Anchor::Pinned(hash) => {
+        let roots = match &self.accepted {
+            Servers::Anyone => return Ok(ServerCertVerified::assertion()),
+            Servers::Masters(Anchor::Roots(roots)) => roots,
+            Servers::Masters(Anchor::Pinned(hash)) => {
                 pinned = pinned_roots(hash, intermediates)?;
                 &pinned
             }
         };
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&parsed, roots, intermediates, now, algorithms)?;
         require_master(end_entity)?;
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Accepts any server that holds the key of whatever certificate it shows.
-#[derive(Debug)]
-pub(crate) struct ServerIsAnyone {
-    pub(crate) provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for ServerIsAnyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
         Ok(ServerCertVerified::assertion())
     }
 

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use tracing::info;
 
 use crate::cluster::Serving;
-pub use token::token_secret;
 use token::{check, unauthorized, use_up};
 
 /// Shortest secret of a joining master, in characters; ours have 32.

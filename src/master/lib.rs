@@ -25,7 +25,6 @@ use tracing::{info, warn};
 
 pub use consensus::Timers;
 pub use error::Error;
-pub use join::token_secret;
 pub use record::Record;
 
 /// How long a stopping leader may take to hand over. Longer than that and an election is quicker.

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use fit::{Amounts, HostPort};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use objects::selector::Labels;
 use serde_json::Value;
 
-use crate::Amounts;
 use crate::terms::Terms;
 
 /// Labels as faces keep them.
@@ -15,17 +15,6 @@ pub type LabelPairs = Vec<(Box<str>, Box<str>)>;
 
 /// CPU and memory that a pod without requests is taken to use when nodes are compared (`scheduler/util/pod_resources.go`).
 const UNSPOKEN: (i64, i64) = (100, 200 << 20);
-
-/// A port on the node's own address that a pod holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPort {
-    /// Address, empty or `0.0.0.0` for all.
-    pub address: String,
-    /// `TCP`, `UDP` or `SCTP`.
-    pub protocol: String,
-    /// The port.
-    pub port: i32,
-}
 
 /// What decisions need to know of a pod.
 #[derive(Debug, Clone)]
@@ -69,7 +58,7 @@ impl PodFacts {
             owner: owners.clone().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.clone()),
             requests,
             weight,
-            host_ports: host_ports(&pod),
+            host_ports: HostPort::of(&pod),
             terms: Terms::of(&pod),
             pod,
         }
@@ -173,29 +162,6 @@ pub(crate) fn find<'a>(labels: &'a LabelPairs, key: &str) -> Option<&'a str> {
 
 fn pairs(labels: Option<&std::collections::BTreeMap<String, String>>) -> LabelPairs {
     labels.into_iter().flatten().map(|(key, value)| (key.as_str().into(), value.as_str().into())).collect()
-}
-
-fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let Some(spec) = &pod.spec else {
-        return Vec::new();
-    };
-    let lasting = spec.init_containers.iter().flatten().filter(|one| one.restart_policy.as_deref() == Some("Always"));
-    let own_network = !spec.host_network.unwrap_or(false);
-    spec.containers
-        .iter()
-        .chain(lasting)
-        .flat_map(|container| container.ports.iter().flatten())
-        .filter_map(|port| {
-            // On the node's network every container port is a port of the node.
-            let number =
-                port.host_port.filter(|number| *number > 0).or((!own_network).then_some(port.container_port))?;
-            Some(HostPort {
-                address: port.host_ip.clone().unwrap_or_default(),
-                protocol: port.protocol.clone().unwrap_or_else(|| "TCP".into()),
-                port: number,
-            })
-        })
-        .collect()
 }
 
 /// Reads a `LabelSelector`; absent ones select nothing, and so does one that does not read.

@@ -3,7 +3,6 @@
 //! Filters follow the plugins of upstream's `pkg/scheduler/framework/plugins`, and speak their words. There is no
 //! preemption: a pod that fits nowhere waits until a node or a pod changes.
 
-pub mod amounts;
 pub mod error;
 pub mod facts;
 mod filters;
@@ -18,10 +17,9 @@ mod fixtures;
 #[cfg(test)]
 mod tests;
 
-pub use amounts::Amounts;
 pub use error::Error;
 pub use facts::{NodeFacts, PodFacts, Snapshot};
-pub use filters::{Reason, admits, fits};
+pub use filters::{Reason, fits};
 pub use plan::{Placement, Plan, Refused, plan};
 pub use run::run;
 

@@ -8,6 +8,8 @@ pub mod error;
 pub mod liveness;
 pub mod proposer;
 pub mod replica;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod watch;
 
 #[cfg(test)]

@@ -1,48 +1,15 @@
 //! The door against a proposer that applies at once.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use objects::{Key, Object, kind};
 use serde_json::json;
-use state::{Change, Command, Committed, Origin, Precondition, Refusal, Revision, State, Transaction};
+use state::{Change, Command, Origin, Precondition, Refusal, Revision};
 use tokio::time::Instant;
 
-use crate::proposer::Boxed;
+use crate::testing::Direct;
 use crate::*;
-
-/// Applies each transaction to the replica directly.
-struct Direct {
-    replica: Arc<Replica>,
-    index: Mutex<u64>,
-    liveness: Liveness,
-}
-
-impl Proposer for Direct {
-    fn propose(&self, transaction: Transaction, _: Instant) -> Boxed<'_, Result<Committed, Error>> {
-        let mut index = self.index.lock().unwrap();
-        *index += 1;
-        let mut state = self.replica.current();
-        let applied = state.apply(*index, &Command::Transact(vec![transaction])).unwrap();
-        self.replica.publish(state, &applied.events);
-        Box::pin(async move { Ok(applied.answers.into_iter().next().expect("one answer")?) })
-    }
-
-    fn read_barrier(&self, _: Instant) -> Boxed<'_, Result<(), Error>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn heartbeat(&self, beat: Beat, _: Instant) -> Boxed<'_, Result<(), Error>> {
-        self.liveness.beat(beat);
-        Box::pin(async { Ok(()) })
-    }
-}
-
-fn store() -> (Store, Arc<Replica>) {
-    let replica = Replica::new(State::default());
-    let direct = Direct { replica: Arc::clone(&replica), index: Mutex::new(0), liveness: Liveness::default() };
-    (Store::new(Arc::clone(&replica), Arc::new(direct)), replica)
-}
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
@@ -59,7 +26,7 @@ async fn put(store: &Store, resource: &str, name: &str, preconditions: Vec<Preco
 
 #[tokio::test]
 async fn a_watch_sees_each_change_of_its_resource_once_and_in_order() {
-    let (store, _) = store();
+    let (store, _) = Direct::start();
     put(&store, "configmaps", "a", vec![]).await.unwrap();
     let mut watch = store.watch("configmaps", Revision(0));
     put(&store, "secrets", "x", vec![]).await.unwrap();
@@ -83,7 +50,7 @@ async fn a_watch_sees_each_change_of_its_resource_once_and_in_order() {
 
 #[tokio::test]
 async fn a_burst_comes_in_batches_without_a_gap() {
-    let (store, _) = store();
+    let (store, _) = Direct::start();
     for number in 0..1_200 {
         put(&store, "configmaps", &format!("n{number}"), vec![]).await.unwrap();
     }
@@ -94,14 +61,14 @@ async fn a_burst_comes_in_batches_without_a_gap() {
 
 #[tokio::test]
 async fn a_watch_from_forgotten_history_says_so() {
-    let (store, replica) = store();
+    let (store, direct) = Direct::start();
     for name in ["a", "b", "c"] {
         put(&store, "configmaps", name, vec![]).await.unwrap();
     }
-    let mut state = replica.current();
+    let mut state = direct.replica.current();
     state.apply(99, &Command::Compact { until: Revision(2) }).unwrap();
     let mut waiting = store.watch("configmaps", Revision(1));
-    replica.replace(state);
+    direct.replica.replace(state);
     let compacted = Error::Compacted { asked: Revision(1), compacted: Revision(2) };
     assert_eq!(waiting.next().await.unwrap_err(), compacted);
     assert_eq!(store.watch("configmaps", Revision(2)).ready().unwrap().len(), 1);
@@ -109,7 +76,7 @@ async fn a_watch_from_forgotten_history_says_so() {
 
 #[tokio::test(start_paused = true)]
 async fn a_revision_of_the_future_is_waited_for_and_then_refused() {
-    let (store, _) = store();
+    let (store, _) = Direct::start();
     let refused = store.not_older_than(Revision(1), soon()).await.map(|state| state.revision());
     assert_eq!(refused, Err(Error::Future { asked: Revision(1), have: Revision(0) }));
     let reader = store.clone();
@@ -122,7 +89,7 @@ async fn a_revision_of_the_future_is_waited_for_and_then_refused() {
 
 #[tokio::test]
 async fn a_refusal_names_the_object() {
-    let (store, _) = store();
+    let (store, _) = Direct::start();
     put(&store, "configmaps", "a", vec![]).await.unwrap();
     let key = Key::new("configmaps", "d", "a");
     let refused = put(&store, "configmaps", "a", vec![Precondition::Absent(key.clone())]).await;

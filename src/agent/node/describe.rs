@@ -1,7 +1,7 @@
 //! The Node object that an agent writes. Pure.
 
 use crate::Options;
-use crate::pod::admit::Room;
+use fit::Amounts;
 use jiff::Timestamp;
 use objects::quantity::Quantity;
 use objects::time;
@@ -19,7 +19,7 @@ const OWN: [&str; 4] = ["MemoryPressure", "DiskPressure", "PIDPressure", "Ready"
 pub(crate) struct Facts {
     pub options: Options,
     pub info: Info,
-    pub room: Room,
+    pub room: Amounts,
     /// The port under which masters reach this agent.
     pub port: u16,
     /// Ids of the machine and of its boot, where it has them.
@@ -28,9 +28,14 @@ pub(crate) struct Facts {
 
 impl Facts {
     /// The node's part of the machine.
-    pub fn room(options: &Options, info: &Info) -> Room {
+    pub fn room(options: &Options, info: &Info) -> Amounts {
         let part = |whole: u64| i64::try_from(whole / u64::from(options.share.max(1))).unwrap_or(i64::MAX);
-        Room { cpu_milli: part(info.cpu_millis), memory: part(info.memory_bytes), pods: i64::from(options.pods_max) }
+        Amounts {
+            cpu_milli: part(info.cpu_millis),
+            memory: part(info.memory_bytes),
+            pods: i64::from(options.pods_max),
+            ..Amounts::default()
+        }
     }
 
     /// The labels of the node.

@@ -127,7 +127,7 @@ async fn heartbeats_and_joining() {
     beat(admin(), own).await.expect(403);
     beat(node("n1"), b"{}").await.expect(400);
     beat(Caller::anonymous(), own).await.expect(401);
-    world.fail(Some(Error::Unavailable("no leader".into())));
+    world.direct.fail(Some(Error::Unavailable("no leader".into())));
     beat(node("n1"), own).await.expect(503);
 
     let join = |body: Vec<u8>| {

@@ -4,6 +4,7 @@ mod access;
 mod hostile;
 mod reads;
 mod refusals;
+mod rows;
 mod watching;
 mod wire;
 mod writes;
@@ -20,65 +21,15 @@ use identity::Caller;
 use objects::Status;
 use rustls::ClientConfig;
 use serde_json::{Value, json};
-use state::{Command, Committed, State, Transaction};
-use store::proposer::Boxed;
-use store::{Beat, Error, Liveness, Proposer, Replica, Store};
-use tokio::time::Instant;
+use state::Command;
+use store::Error;
+use store::testing::Direct;
 
 use crate::api::Api;
 use crate::cluster::{Cluster, Readiness};
 use crate::options::Options;
 use crate::reply::{Body, Response};
 use crate::router;
-
-/// A writer that gets in before the next proposal.
-type Intruder = Box<dyn FnOnce(&mut State) + Send>;
-
-/// Applies each transaction to the replica directly; can be told to fail, or to let another writer in first.
-struct Direct {
-    replica: Arc<Replica>,
-    index: Mutex<u64>,
-    liveness: Liveness,
-    failure: Mutex<Option<Error>>,
-    intruder: Mutex<Option<Intruder>>,
-}
-
-impl Direct {
-    fn apply(&self, command: &Command) -> state::Applied {
-        let mut index = self.index.lock().unwrap();
-        *index += 1;
-        let mut state = self.replica.current();
-        let applied = state.apply(*index, command).unwrap();
-        self.replica.publish(state, &applied.events);
-        applied
-    }
-}
-
-impl Proposer for Direct {
-    fn propose(&self, transaction: Transaction, _: Instant) -> Boxed<'_, Result<Committed, Error>> {
-        if let Some(failure) = self.failure.lock().unwrap().clone() {
-            return Box::pin(async move { Err(failure) });
-        }
-        if let Some(intruder) = self.intruder.lock().unwrap().take() {
-            let mut state = self.replica.current();
-            intruder(&mut state);
-            self.replica.replace(state);
-        }
-        let applied = self.apply(&Command::Transact(vec![transaction]));
-        Box::pin(async move { Ok(applied.answers.into_iter().next().expect("one answer")?) })
-    }
-
-    fn read_barrier(&self, _: Instant) -> Boxed<'_, Result<(), Error>> {
-        let failure = self.failure.lock().unwrap().clone();
-        Box::pin(async move { failure.map_or(Ok(()), Err) })
-    }
-
-    fn heartbeat(&self, beat: Beat, _: Instant) -> Boxed<'_, Result<(), Error>> {
-        let failure = self.failure.lock().unwrap().clone();
-        self.liveness.beat(beat);
-        Box::pin(async move { failure.map_or(Ok(()), Err) })
-    }
-}
 
 struct TestCluster {
     agent_tls: Arc<ClientConfig>,
@@ -162,15 +113,7 @@ impl World {
     }
 
     async fn build(options: Options, stopping: Stopping, agent_tls: Arc<ClientConfig>) -> Self {
-        let replica = Replica::new(State::default());
-        let direct = Arc::new(Direct {
-            replica: Arc::clone(&replica),
-            index: Mutex::new(0),
-            liveness: Liveness::default(),
-            failure: Mutex::default(),
-            intruder: Mutex::default(),
-        });
-        let store = Store::new(replica, Arc::clone(&direct) as Arc<dyn Proposer>);
+        let (store, direct) = Direct::start();
         let cluster = Arc::new(TestCluster { agent_tls, ready: Mutex::new(true) });
         let api = Api::new(options, store, Arc::clone(&cluster) as Arc<dyn Cluster>, stopping);
         let world = Self { api, direct, cluster };
@@ -228,10 +171,6 @@ impl World {
         let suffix = if kind == "apply-patch" { "yaml" } else { "json" };
         let media = format!("application/{kind}+{suffix}");
         self.send(admin(), "PATCH", path, &[("content-type", &media)], body.to_string().as_bytes()).await
-    }
-
-    fn fail(&self, failure: Option<Error>) {
-        *self.direct.failure.lock().unwrap() = failure;
     }
 }
 

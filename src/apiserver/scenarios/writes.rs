@@ -133,22 +133,14 @@ async fn a_patch_without_a_version_is_tried_again_when_others_were_faster() {
     let world = World::new().await;
     world.post(CM, &config_map("a")).await.expect(201);
     let intrude = |key: &'static str| {
-        *world.direct.intruder.lock().unwrap() = Some(Box::new(move |state: &mut State| {
+        world.direct.intrude(move |direct| {
             let at = objects::Key::new("configmaps", "d", "a");
-            let stored = Arc::clone(state.get(&at).unwrap());
-            let mut value = stored.to_value().unwrap();
+            let mut value = direct.replica.current().get(&at).unwrap().to_value().unwrap();
             value["data"][key] = json!("theirs");
             let kind = objects::kind::by_kind("v1", "ConfigMap").unwrap();
             let object = Arc::new(objects::Object::new(kind, &value).unwrap());
-            let transaction = Transaction {
-                id: state::RequestId(base::random::u128()),
-                origin: state::Origin::Client("other".into()),
-                at_ms: 0,
-                preconditions: vec![],
-                changes: vec![state::Change::Put { key: at, object }],
-            };
-            state.apply(99, &Command::Transact(vec![transaction])).unwrap();
-        }));
+            direct.write(vec![state::Change::Put { key: at, object }]);
+        });
     };
     intrude("b");
     let patched = world.patch(&format!("{CM}/a"), "merge-patch", &json!({"data": {"c": "mine"}})).await.expect(200);

@@ -8,8 +8,7 @@ use objects::Status;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
-use crate::agent_proxy::{self, Place};
-use crate::query;
+use crate::agent_proxy::{self, Found};
 use crate::reply::{self, Response};
 use crate::route::Target;
 use crate::router::Call;
@@ -50,24 +49,12 @@ pub async fn exec(
             "cannot {what} a container in a completed pod; current phase is {phase}"
         )));
     }
-    let container = agent_proxy::container(&pod, call.query.get("container"))?;
-    let place = Place::of(&call.api.store.current(), &pod)?;
+    let found = Found::of(call, target, &pod)?;
     if action == "exec" && call.query.get("command").is_none() {
         return Err(Status::bad_request("you must specify at least 1 command for the container"));
     }
     if !call.headers.contains_key(UPGRADE) || !call.headers.contains_key(CONNECTION) {
         return Err(Status::bad_request("Upgrade request required"));
-    }
-    let mut path = format!(
-        "/{action}/{}/{}/{}",
-        query::encode(&target.namespace),
-        query::encode(target.name.as_deref().unwrap_or("")),
-        query::encode(&container)
-    );
-    let mut separator = '?';
-    for (key, value) in call.query.pairs().filter(|(key, _)| PASSED.contains(key)) {
-        path.push_str(&format!("{separator}{key}={}", query::encode(value)));
-        separator = '&';
     }
     let names: Vec<HeaderName> = UPGRADE_HEADERS.iter().map(|name| HeaderName::from_static(name)).collect();
     let passed: Vec<_> = names
@@ -75,7 +62,7 @@ pub async fn exec(
         .flat_map(|name| call.headers.get_all(name).iter().map(|value| (name.clone(), value.clone())))
         .collect();
     let method = if call.method == Method::POST { Method::POST } else { Method::GET };
-    let mut response = agent_proxy::send(call, &place, method, &path, &passed).await?;
+    let mut response = found.ask(method, action, &PASSED, &passed).await?;
     if response.status() != 101 {
         return Err(agent_proxy::refusal(response).await);
     }

@@ -7,8 +7,8 @@ use objects::{Cause, Status};
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::agent_proxy::{self, Place};
-use crate::query::{self, Query};
+use crate::agent_proxy::{self, Found};
+use crate::query::Query;
 use crate::reply::{self, Response};
 use crate::route::Target;
 use crate::router::Call;
@@ -26,21 +26,9 @@ const PASSED: [&str; 8] =
 pub async fn log(call: &Call, target: &Target, permit: OwnedSemaphorePermit) -> Result<Response, Status> {
     check(&call.query)?;
     let (_, pod) = write::read(call, target).await?;
-    let container = agent_proxy::container(&pod, call.query.get("container"))?;
-    let place = Place::of(&call.api.store.current(), &pod)?;
-    started(&pod, &container, call.query.flag("previous")?.unwrap_or(false))?;
-    let mut path = format!(
-        "/containerLogs/{}/{}/{}",
-        query::encode(&target.namespace),
-        query::encode(target.name.as_deref().unwrap_or("")),
-        query::encode(&container)
-    );
-    let mut separator = '?';
-    for (key, value) in call.query.pairs().filter(|(key, _)| PASSED.contains(key)) {
-        path.push_str(&format!("{separator}{key}={}", query::encode(value)));
-        separator = '&';
-    }
-    let response = agent_proxy::send(call, &place, Method::GET, &path, &[]).await?;
+    let found = Found::of(call, target, &pod)?;
+    started(&pod, &found.container, call.query.flag("previous")?.unwrap_or(false))?;
+    let response = found.ask(Method::GET, "containerLogs", &PASSED, &[]).await?;
     if response.status() != 200 {
         return Err(agent_proxy::refusal(response).await);
     }

@@ -15,16 +15,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::{Note, Regarding};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use objects::selector::Labels;
 use objects::{Key, Resource};
 use serde_json::{Value, json};
 use state::{Event, EventKind, State, Stored};
 
-use crate::owners::{Claim, adopt, claim, reference, release};
-use crate::pods::{Member, in_namespace};
+use crate::owners::{Ownership, reference};
+use crate::pods::{Member, in_namespace, pods};
+use crate::replicaset::REPLICA_SETS;
 use crate::runner::{Controller, Next};
 use crate::writes::{Draft, background, kind_named, map_at};
 use crate::{Context, Error};
@@ -32,6 +31,9 @@ use decide::{Seen, Step};
 use model::{Set, Wanted};
 
 const COMPONENT: &str = "deployment-controller";
+
+const DEPLOYMENTS: Ownership =
+    Ownership { owners: "deployments.apps", kind: "Deployment", managed: REPLICA_SETS.owners, adoptable: |_| true };
 
 /// The controller.
 pub(crate) struct Deployments {
@@ -44,25 +46,25 @@ impl Deployments {
     }
 
     async fn bring(&self, key: &Key) -> Result<Next, Error> {
-        let state = self.context.duty.current();
-        let Some(stored) = state.get(key) else {
+        let (duty, state) = (&self.context.duty, self.context.duty.current());
+        let Some(owner) = DEPLOYMENTS.read(&state, key)? else {
             return Ok(Next::Rest);
         };
-        let value = stored.typed::<Value>()?;
-        let selector = Labels::from_value(&value["spec"]["selector"])?;
-        if selector.is_everything() {
+        let stored = &owner.stored;
+        if owner.selector.is_everything() {
             let message = "This deployment is selecting all pods. A non-empty selector is required.";
-            self.note(stored, true, "SelectingAll", message.into());
+            self.context.note(COMPONENT, stored, true, "SelectingAll", message.into());
             return Ok(Next::Rest);
         }
-        if self.claim_all(&state, stored, &selector).await? {
+        if DEPLOYMENTS.claim(duty, &state, &owner).await? {
             return Ok(Next::Again);
         }
-        let wanted = Wanted::of(&value);
+        let wanted = Wanted::of(&owner.value);
         let now = base::clock::now();
-        let owned = owned(&state, stored);
+        let owned: Vec<Arc<Stored>> = DEPLOYMENTS.owned(&state, stored).cloned().collect();
         let (sets, old_pods) = observe(&state, &wanted, &owned)?;
-        let taken = state.list_in(&sets_resource(), &key.namespace).map(|set| set.key.name.to_string()).collect();
+        let taken =
+            state.list_in(&REPLICA_SETS.resource(), &key.namespace).map(|set| set.key.name.to_string()).collect();
         let step = decide::step(&Seen { wanted: &wanted, sets: &sets, taken: &taken, old_pods, now });
         let look_in = step.look_in;
         self.write(&wanted, stored, &owned, step).await?;
@@ -70,22 +72,6 @@ impl Deployments {
             Some(seconds) => Next::After(Duration::from_secs(seconds.unsigned_abs())),
             None => Next::Rest,
         })
-    }
-
-    /// Adopts and releases sets; says whether anything was written.
-    async fn claim_all(&self, state: &State, deployment: &Stored, selector: &Labels) -> Result<bool, Error> {
-        let (uid, deleting) = (&*deployment.face().uid, deployment.face().deleting);
-        let mut draft = Draft::new();
-        for set in state.list_in(&sets_resource(), &deployment.key.namespace) {
-            match claim(set.face(), uid, deleting, selector) {
-                Claim::Adopt => adopt(&mut draft, deployment, set)?,
-                Claim::Release => release(&mut draft, set, &[uid])?,
-                Claim::Keep | Claim::Leave => {}
-            }
-        }
-        let wrote = !draft.is_empty();
-        draft.commit(&self.context.duty).await?;
-        Ok(wrote)
     }
 
     async fn write(&self, wanted: &Wanted, stored: &Stored, sets: &[Arc<Stored>], step: Step) -> Result<(), Error> {
@@ -128,14 +114,9 @@ impl Deployments {
         })?;
         draft.commit(&self.context.duty).await?;
         for message in notes {
-            self.note(stored, false, "ScalingReplicaSet", message);
+            self.context.note(COMPONENT, stored, false, "ScalingReplicaSet", message);
         }
         Ok(())
-    }
-
-    fn note(&self, deployment: &Stored, warning: bool, reason: &str, message: String) {
-        let regarding = Regarding::of(deployment);
-        self.context.recorder.record(Note { regarding, warning, reason: reason.into(), message, component: COMPONENT });
     }
 }
 
@@ -165,63 +146,28 @@ impl Controller for Deployments {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        vec![resource(), sets_resource(), "pods".into()]
+        vec![DEPLOYMENTS.resource(), REPLICA_SETS.resource(), pods()]
     }
 
     fn all(&self, state: &State) -> Vec<Key> {
-        state.list(&resource()).map(|deployment| deployment.key.clone()).collect()
+        DEPLOYMENTS.all(state)
     }
 
     fn concerns(&self, event: &Event, state: &State) -> Vec<Key> {
-        let namespace = &event.key().namespace;
-        if event.key().resource == resource() {
-            return vec![event.key().clone()];
+        if event.key().resource != pods() {
+            return DEPLOYMENTS.concerns(event, state);
         }
-        if event.key().resource != sets_resource() {
-            // The end of a pod matters to Recreate, which waits for the last old one; all else comes through the sets.
-            if event.kind != EventKind::Deleted {
-                return Vec::new();
-            }
-            let set = event.current.face().controller().map(|owner| Key::new(sets_resource(), namespace, &owner.name));
-            return set.and_then(|set| manager(state.get(&set)?, namespace)).into_iter().collect();
+        // The end of a pod matters to Recreate, which waits for the last old one; all else comes through the sets.
+        if event.kind != EventKind::Deleted {
+            return Vec::new();
         }
-        let both = [Some(&event.current), event.previous.as_ref()].into_iter().flatten();
-        let mut keys: Vec<Key> = both.filter_map(|set| manager(set, namespace)).collect();
-        if event.current.face().controller().is_none() {
-            let may = |deployment: &&Arc<Stored>| match deployment.typed::<Value>() {
-                Ok(value) => Labels::from_value(&value["spec"]["selector"])
-                    .is_ok_and(|selector| selector.matches(&event.current.face().labels)),
-                Err(_) => false,
-            };
-            keys.extend(state.list_in(&resource(), namespace).filter(may).map(|one| one.key.clone()));
-        }
-        keys
+        let set = REPLICA_SETS.manager(&event.current);
+        set.and_then(|set| DEPLOYMENTS.manager(state.get(&set)?)).into_iter().collect()
     }
 
     fn sync<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Next, Error>> {
         self.bring(key).boxed()
     }
-}
-
-fn resource() -> Resource {
-    "deployments.apps".into()
-}
-
-fn sets_resource() -> Resource {
-    "replicasets.apps".into()
-}
-
-/// The Deployment that manages a set.
-fn manager(set: &Stored, namespace: &str) -> Option<Key> {
-    let owner = set.face().controller().filter(|owner| &*owner.kind == "Deployment")?;
-    Some(Key::new(resource(), namespace, &owner.name))
-}
-
-/// The sets that a Deployment manages.
-fn owned(state: &State, deployment: &Stored) -> Vec<Arc<Stored>> {
-    let uid = &deployment.face().uid;
-    let sets = state.list_in(&sets_resource(), &deployment.key.namespace);
-    sets.filter(|set| set.face().controller().is_some_and(|owner| owner.uid == *uid)).cloned().collect()
 }
 
 /// The sets with their pods counted, and whether a pod of an old template is still there.

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use events::{Note, Regarding};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -118,8 +117,7 @@ impl Eviction {
             draft.commit(&self.context.duty).await?;
             tracing::info!(pod = %pod.key, node = %node.key.name, "evicted");
             let message = format!("Marking for deletion Pod {}/{}", pod.key.namespace, pod.key.name);
-            let (regarding, reason) = (Regarding::of(pod), "TaintManagerEviction".to_owned());
-            self.context.recorder.record(Note { regarding, warning: false, reason, message, component: COMPONENT });
+            self.context.note(COMPONENT, pod, false, "TaintManagerEviction", message);
         }
         Ok(())
     }

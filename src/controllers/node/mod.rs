@@ -8,7 +8,6 @@ mod mass;
 
 use std::sync::Arc;
 
-use events::{Note, Regarding};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -98,7 +97,7 @@ impl Lifecycle {
         tracing::info!(node = %node.key.name, ready = after, "node changed");
         if after != "True" {
             let message = format!("Node {} status is now: NodeNotReady", node.key.name);
-            self.note(node, false, "NodeNotReady", message);
+            self.context.note(COMPONENT, node, false, "NodeNotReady", message);
         }
     }
 
@@ -109,12 +108,7 @@ impl Lifecycle {
             ("EvictionsResumed", "Half of the nodes are back: pods are moved away from lost nodes again")
         };
         tracing::warn!(reason, message, "evictions");
-        self.note(node, held, reason, message.into());
-    }
-
-    fn note(&self, node: &Stored, warning: bool, reason: &str, message: String) {
-        let regarding = Regarding::of(node);
-        self.context.recorder.record(Note { regarding, warning, reason: reason.into(), message, component: COMPONENT });
+        self.context.note(COMPONENT, node, held, reason, message.into());
     }
 }
 

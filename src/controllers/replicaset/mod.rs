@@ -5,17 +5,15 @@ mod decide;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use events::{Note, Regarding};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use objects::selector::Labels;
 use objects::{Face, Key, Resource};
 use serde_json::{Value, json};
 use state::{Event, State, Stored};
 
-use crate::owners::{Claim, adopt, claim, reference, release};
-use crate::pods::{Member, in_namespace};
+use crate::owners::{Ownership, reference};
+use crate::pods::{Member, in_namespace, pods};
 use crate::runner::{Controller, Next};
 use crate::writes::{Draft, background, kind_named};
 use crate::{Context, Error};
@@ -24,6 +22,14 @@ use decide::{Scale, Spec};
 const COMPONENT: &str = "replicaset-controller";
 /// Pods made or deleted in one transaction: enough to share an fsync, few enough to share a fate.
 const BATCH: usize = 50;
+
+/// Who manages pods. One that has ended is left to whoever made it.
+pub(crate) const REPLICA_SETS: Ownership = Ownership {
+    owners: "replicasets.apps",
+    kind: "ReplicaSet",
+    managed: "pods",
+    adoptable: |pod| !matches!(pod.field("status.phase"), "Succeeded" | "Failed"),
+};
 
 /// The controller.
 pub(crate) struct ReplicaSets {
@@ -36,15 +42,14 @@ impl ReplicaSets {
     }
 
     async fn bring(&self, key: &Key) -> Result<Next, Error> {
-        let state = self.context.duty.current();
-        let Some(stored) = state.get(key) else {
+        let (duty, state) = (&self.context.duty, self.context.duty.current());
+        let Some(owner) = REPLICA_SETS.read(&state, key)? else {
             return Ok(Next::Rest);
         };
-        let set = stored.typed::<Value>()?;
-        let selector = Labels::from_value(&set["spec"]["selector"])?;
-        if self.claim_all(&state, stored, &selector).await? {
+        if REPLICA_SETS.claim(duty, &state, &owner).await? {
             return Ok(Next::Again);
         }
+        let (stored, set) = (&owner.stored, &*owner.value);
         let now = base::clock::now();
         let owned = owned(&state, stored)?;
         let members: Vec<Member> = owned.iter().map(|(_, member)| member.clone()).collect();
@@ -53,7 +58,7 @@ impl ReplicaSets {
         if !stored.face().deleting {
             match decide::scale(desired, &members, &crowd(&state, stored)) {
                 Scale::Keep => {}
-                Scale::Create(number) => match self.create(stored, &set, number, now).await {
+                Scale::Create(number) => match self.create(stored, set, number, now).await {
                     // The new pods are in the state by now; the next look counts them.
                     Ok(()) => return Ok(Next::Again),
                     Err(Error::Invalid(status)) => failure = Some(status.message),
@@ -85,25 +90,6 @@ impl ReplicaSets {
         })
     }
 
-    /// Adopts and releases; says whether anything was written.
-    async fn claim_all(&self, state: &State, set: &Stored, selector: &Labels) -> Result<bool, Error> {
-        let (uid, deleting) = (&*set.face().uid, set.face().deleting);
-        let mut wrote = false;
-        for pod in in_namespace(state, &set.key.namespace) {
-            let mut draft = Draft::new();
-            match claim(pod.face(), uid, deleting, selector) {
-                Claim::Adopt if !matches!(pod.face().field("status.phase"), "Succeeded" | "Failed") => {
-                    adopt(&mut draft, set, pod)?;
-                }
-                Claim::Release => release(&mut draft, pod, &[uid])?,
-                _ => continue,
-            }
-            wrote |= !draft.is_empty();
-            draft.commit(&self.context.duty).await?;
-        }
-        Ok(wrote)
-    }
-
     async fn create(&self, set: &Stored, spec: &Value, number: usize, now: Timestamp) -> Result<(), Error> {
         let kind = kind_named("v1", "Pod")?;
         let pod = pod(set, spec)?;
@@ -116,14 +102,14 @@ impl ReplicaSets {
                 match draft.create(kind, pod.clone(), now) {
                     Ok(key) => names.push(key.name),
                     Err(error) => {
-                        self.note(set, true, "FailedCreate", format!("Error creating: {error}"));
+                        self.context.note(COMPONENT, set, true, "FailedCreate", format!("Error creating: {error}"));
                         return Err(error);
                     }
                 }
             }
             draft.commit(&self.context.duty).await?;
             for name in &names {
-                self.note(set, false, "SuccessfulCreate", format!("Created pod: {name}"));
+                self.context.note(COMPONENT, set, false, "SuccessfulCreate", format!("Created pod: {name}"));
             }
             left -= names.len();
         }
@@ -141,15 +127,11 @@ impl ReplicaSets {
             draft.require_exists(set);
             if draft.delete(pod, &background(), now)? {
                 draft.commit(&self.context.duty).await?;
-                self.note(set, false, "SuccessfulDelete", format!("Deleted pod: {}", pod.key.name));
+                let message = format!("Deleted pod: {}", pod.key.name);
+                self.context.note(COMPONENT, set, false, "SuccessfulDelete", message);
             }
         }
         Ok(())
-    }
-
-    fn note(&self, set: &Stored, warning: bool, reason: &str, message: String) {
-        let regarding = Regarding::of(set);
-        self.context.recorder.record(Note { regarding, warning, reason: reason.into(), message, component: COMPONENT });
     }
 }
 
@@ -159,34 +141,15 @@ impl Controller for ReplicaSets {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        vec![resource(), "pods".into()]
+        vec![REPLICA_SETS.resource(), pods()]
     }
 
     fn all(&self, state: &State) -> Vec<Key> {
-        state.list(&resource()).map(|set| set.key.clone()).collect()
+        REPLICA_SETS.all(state)
     }
 
     fn concerns(&self, event: &Event, state: &State) -> Vec<Key> {
-        if event.key().resource == resource() {
-            return vec![event.key().clone()];
-        }
-        let namespace = &event.key().namespace;
-        let managed = |stored: &Arc<Stored>| {
-            let owner = stored.face().controller().filter(|owner| &*owner.kind == "ReplicaSet")?;
-            Some(Key::new(resource(), namespace, &owner.name))
-        };
-        let mut keys: Vec<Key> =
-            [Some(&event.current), event.previous.as_ref()].into_iter().flatten().filter_map(managed).collect();
-        // A pod of nobody may find an owner.
-        if event.current.face().controller().is_none() {
-            let may = |set: &&Arc<Stored>| match set.typed::<Value>() {
-                Ok(value) => Labels::from_value(&value["spec"]["selector"])
-                    .is_ok_and(|selector| selector.matches(&event.current.face().labels)),
-                Err(_) => false,
-            };
-            keys.extend(state.list_in(&resource(), namespace).filter(may).map(|set| set.key.clone()));
-        }
-        keys
+        REPLICA_SETS.concerns(event, state)
     }
 
     fn sync<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Next, Error>> {
@@ -194,17 +157,9 @@ impl Controller for ReplicaSets {
     }
 }
 
-fn resource() -> Resource {
-    "replicasets.apps".into()
-}
-
 /// The pods that a set manages.
 fn owned(state: &State, set: &Stored) -> Result<Vec<(Arc<Stored>, Member)>, Error> {
-    let uid = &set.face().uid;
-    in_namespace(state, &set.key.namespace)
-        .filter(|pod| pod.face().controller().is_some_and(|owner| owner.uid == *uid))
-        .map(|pod| Ok((Arc::clone(pod), Member::of(pod)?)))
-        .collect()
+    REPLICA_SETS.owned(state, set).map(|pod| Ok((Arc::clone(pod), Member::of(pod)?))).collect()
 }
 
 /// Active pods by node, of this set and of all sets with the same owner (`replica_set.go`, `getIndirectlyRelatedPods`).
@@ -212,7 +167,7 @@ fn crowd(state: &State, set: &Stored) -> HashMap<String, usize> {
     let mut uids: HashSet<&str> = HashSet::from([&*set.face().uid]);
     let siblings: Vec<&Arc<Stored>> = match set.face().controller() {
         Some(owner) => state
-            .list_in(&resource(), &set.key.namespace)
+            .list_in(&set.key.resource, &set.key.namespace)
             .filter(|other| other.face().controller().is_some_and(|known| known.uid == owner.uid))
             .collect(),
         None => Vec::new(),

@@ -1,32 +1,14 @@
-//! Join tokens in the cluster: the Secret that keeps a token's record, and how a use is counted exactly once.
+//! Join tokens in the cluster: how a token is checked against the record that a Secret keeps, and a use is counted exactly
+//! once. When such a Secret goes is the controllers' business.
 
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use identity::token::{NAMESPACE, secret_name};
 use identity::{Role, Token, TokenRecord};
 use objects::{Key, Object, Status, kind};
-use serde::Deserialize;
-use serde_json::{Value, json};
 use state::{Change, Origin, Precondition, Refusal, Stored};
 use store::Store;
 use tokio::time::Instant;
-
-/// Where tokens are kept, as upstream keeps its bootstrap tokens.
-const NAMESPACE: &str = "kube-system";
-
-/// The Secret that holds a token's record, for whoever makes tokens through the API.
-pub fn token_secret(record: &TokenRecord) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Secret", "type": "barque.io/join-token",
-        "metadata": {"name": secret_name(&record.id), "namespace": NAMESPACE},
-        "stringData": {"record": json!(record).to_string()},
-    })
-}
-
-fn secret_name(id: &str) -> String {
-    format!("join-token-{id}")
-}
 
 /// Checks whether a token lets this joiner in now, and changes nothing.
 ///
@@ -81,74 +63,22 @@ pub fn unauthorized(error: identity::Error) -> Status {
 }
 
 fn read(stored: &Stored) -> Option<TokenRecord> {
-    let secret = stored.typed::<SecretView>().ok()?;
-    serde_json::from_slice(&STANDARD.decode(&secret.data.record).ok()?).ok()
+    TokenRecord::of_secret(&stored.to_value().ok()?)
 }
 
 fn rewritten(stored: &Stored, record: &TokenRecord) -> Option<Arc<Object>> {
     let secret = kind::by_kind("v1", "Secret")?;
     let mut value = stored.to_value().ok()?;
-    value["data"]["record"] = Value::String(STANDARD.encode(serde_json::to_vec(record).ok()?));
+    record.put_into(&mut value);
     Object::new(secret, &value).ok().map(Arc::new)
-}
-
-/// The part of a token's Secret that is read here.
-#[derive(Deserialize)]
-struct SecretView {
-    data: SecretData,
-}
-
-#[derive(Deserialize)]
-struct SecretData {
-    record: String,
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::time::Duration;
 
     use super::*;
-    use state::{Command, Committed, RequestId, State, Transaction};
-    use store::proposer::Boxed;
-    use store::{Beat, Proposer, Replica};
-
-    /// Applies every transaction at once; other transactions may get in before the next one.
-    struct Direct {
-        replica: Arc<Replica>,
-        index: Mutex<u64>,
-        first: Mutex<Vec<Transaction>>,
-    }
-
-    impl Direct {
-        fn apply(&self, transaction: Transaction) -> Result<Committed, Refusal> {
-            let mut index = self.index.lock().unwrap();
-            *index += 1;
-            let mut state = self.replica.current();
-            let applied = state.apply(*index, &Command::Transact(vec![transaction])).unwrap();
-            self.replica.publish(state, &applied.events);
-            applied.answers.into_iter().next().unwrap()
-        }
-    }
-
-    impl Proposer for Direct {
-        fn propose(&self, transaction: Transaction, _: Instant) -> Boxed<'_, Result<Committed, store::Error>> {
-            let first = std::mem::take(&mut *self.first.lock().unwrap());
-            for earlier in first {
-                self.apply(earlier).unwrap();
-            }
-            let answer = self.apply(transaction).map_err(store::Error::Refused);
-            Box::pin(async move { answer })
-        }
-
-        fn read_barrier(&self, _: Instant) -> Boxed<'_, Result<(), store::Error>> {
-            Box::pin(async { Ok(()) })
-        }
-
-        fn heartbeat(&self, _: Beat, _: Instant) -> Boxed<'_, Result<(), store::Error>> {
-            Box::pin(async { Ok(()) })
-        }
-    }
+    use store::testing::Direct;
 
     struct World {
         direct: Arc<Direct>,
@@ -159,32 +89,29 @@ mod tests {
     impl World {
         /// A cluster with a token for nodes that has so many uses.
         fn new(uses: u32) -> Self {
-            let replica = Replica::new(State::default());
-            let direct =
-                Arc::new(Direct { replica: Arc::clone(&replica), index: Mutex::new(0), first: Mutex::default() });
-            let store = Store::new(replica, Arc::clone(&direct) as Arc<dyn Proposer>);
+            let (store, direct) = Direct::start();
             let token = Token::new(Role::Node, "0".repeat(64));
             let world = Self { direct, store, token };
             let record = world.token.record(base::clock::now() + Duration::from_secs(60), Some(uses));
-            world.direct.apply(world.keeping(&record)).unwrap();
+            world.direct.write(world.keeping(&record));
             world
         }
 
-        /// A transaction that keeps this record, whatever was there.
-        fn keeping(&self, record: &TokenRecord) -> Transaction {
-            let mut value = token_secret(record);
+        /// The change that keeps this record, whatever was there.
+        fn keeping(&self, record: &TokenRecord) -> Vec<Change> {
+            let mut value = record.secret();
             value["metadata"]["uid"] = "u".into();
-            value["data"] = json!({"record": STANDARD.encode(json!(record).to_string())});
             value.as_object_mut().unwrap().remove("stringData");
+            record.put_into(&mut value);
             let object = Object::new(kind::by_kind("v1", "Secret").unwrap(), &value).unwrap();
-            let change = Change::Put { key: self.key(), object: Arc::new(object) };
-            Transaction {
-                id: RequestId(base::random::u128()),
-                origin: Origin::Client("test".into()),
-                at_ms: 0,
-                preconditions: Vec::new(),
-                changes: vec![change],
-            }
+            vec![Change::Put { key: self.key(), object: Arc::new(object) }]
+        }
+
+        /// Counts this joiner between another's look and its write.
+        fn intrude(&self, joiner: &str) {
+            let taken = self.token.verify(Some(&self.record()), Role::Node, joiner, base::clock::now());
+            let changes = self.keeping(&taken.unwrap().expect("a use"));
+            self.direct.intrude(|direct| drop(direct.write(changes)));
         }
 
         fn key(&self) -> Key {
@@ -228,9 +155,7 @@ mod tests {
     #[tokio::test]
     async fn of_two_that_race_for_the_last_use_one_gets_it() {
         let world = World::new(1);
-        let taken = world.token.verify(Some(&world.record()), Role::Node, "quick", base::clock::now());
-        // Comes between the other's look and its write.
-        world.direct.first.lock().unwrap().push(world.keeping(&taken.unwrap().expect("a use")));
+        world.intrude("quick");
         let refused = world.joins("slow").await.unwrap_err();
         assert!(refused.contains("used up"), "{refused}");
         assert_eq!((world.record().uses_left, world.record().joined), (Some(0), vec!["quick".to_owned()]));
@@ -240,8 +165,7 @@ mod tests {
     #[tokio::test]
     async fn a_race_for_one_of_several_uses_is_won_by_both() {
         let world = World::new(2);
-        let taken = world.token.verify(Some(&world.record()), Role::Node, "quick", base::clock::now());
-        world.direct.first.lock().unwrap().push(world.keeping(&taken.unwrap().expect("a use")));
+        world.intrude("quick");
         world.joins("slow").await.unwrap();
         assert_eq!((world.record().uses_left, world.record().joined.len()), (Some(0), 2));
     }

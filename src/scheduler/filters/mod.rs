@@ -1,6 +1,7 @@
 //! What rules a node out, one file a rule, in upstream's order and words.
 //!
-//! A filter that looks at the node alone is part of [`fits`]; those that look at the whole cluster are asked by the plan.
+//! A filter that looks at the node alone is part of [`fits`]; those that look at the whole cluster are asked by the plan. What
+//! the node's agent checks again, amounts and ports, is the rule of the crate `fit`.
 
 mod node_affinity;
 mod node_name;
@@ -30,19 +31,7 @@ const FILTERS: [Filter; 6] =
 /// # Errors
 /// The reasons of the first filter that objects; never empty.
 pub fn fits(pod: &PodFacts, node: &NodeFacts) -> Result<(), Vec<Reason>> {
-    ask(&FILTERS, pod, node)
-}
-
-/// Whether a node's agent may start `pod`, which is bound to it: as [`fits`], without what only keeps new pods away.
-///
-/// # Errors
-/// The reasons of the first filter that objects; never empty.
-pub fn admits(pod: &PodFacts, node: &NodeFacts) -> Result<(), Vec<Reason>> {
-    ask(&[node_name::check, node_affinity::check, ports::check, resources::check], pod, node)
-}
-
-fn ask(filters: &[Filter], pod: &PodFacts, node: &NodeFacts) -> Result<(), Vec<Reason>> {
-    for filter in filters {
+    for filter in FILTERS {
         let reasons = filter(pod, node);
         if !reasons.is_empty() {
             return Err(reasons);

@@ -128,10 +128,3 @@ fn resources() {
     (0..10).for_each(|number| crowded.add(pod(&format!("p{number}"), json!({}))));
     check(&pod("b", json!({})), &crowded, &["Too many pods"]);
 }
-
-#[test]
-fn an_agent_starts_what_is_bound_to_a_cordoned_node() {
-    let cordoned = node("n", json!({}), json!({"unschedulable": true}));
-    assert_eq!(admits(&pod("p", json!({"nodeName": "n"})), &cordoned), Ok(()));
-    assert_eq!(admits(&asking("p", "5", "1"), &cordoned), Err(vec!["Insufficient cpu".to_owned()]));
-}

@@ -1,52 +1,18 @@
 //! The loop against a proposer that applies at once.
 
-use std::sync::Mutex;
-
 use objects::{Object, kind};
 use serde_json::{Value, json};
-use state::{Change, Command, Committed, Origin, Transaction};
-use store::proposer::Boxed;
-use store::{Beat, Proposer, Replica, Store};
+use state::{Change, Origin};
+use store::Store;
+use store::testing::Direct;
 use tokio::time::Instant;
 
 use super::*;
 
-struct Direct {
-    replica: Arc<Replica>,
-    index: Mutex<u64>,
-}
-
-impl Direct {
-    fn apply(&self, command: &Command) -> state::Applied {
-        let mut index = self.index.lock().unwrap();
-        *index += 1;
-        let mut state = self.replica.current();
-        let applied = state.apply(*index, command).unwrap();
-        self.replica.publish(state, &applied.events);
-        applied
-    }
-}
-
-impl Proposer for Direct {
-    fn propose(&self, transaction: Transaction, _: Instant) -> Boxed<'_, Result<Committed, store::Error>> {
-        let applied = self.apply(&Command::Transact(vec![transaction]));
-        Box::pin(async move { Ok(applied.answers.into_iter().next().expect("one answer")?) })
-    }
-
-    fn read_barrier(&self, _: Instant) -> Boxed<'_, Result<(), store::Error>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn heartbeat(&self, _: Beat, _: Instant) -> Boxed<'_, Result<(), store::Error>> {
-        Box::pin(async { Ok(()) })
-    }
-}
-
-fn world() -> (Store, Arc<Direct>) {
-    let replica = Replica::new(State::default());
-    let direct = Arc::new(Direct { replica: Arc::clone(&replica), index: Mutex::new(0) });
-    direct.apply(&Command::Lead { master: 1, incarnation: 1 });
-    (Store::new(replica, Arc::clone(&direct) as Arc<dyn Proposer>), direct)
+fn world() -> (Store, Arc<Direct>, Duty) {
+    let (store, direct) = Direct::start();
+    let duty = Duty::new(store.clone(), direct.lead(1));
+    (store, direct, duty)
 }
 
 async fn put(store: &Store, value: Value) {
@@ -92,8 +58,7 @@ async fn until(store: &Store, what: &str, settled: impl Fn(&Value) -> bool) -> V
 
 #[tokio::test]
 async fn pods_are_bound_refused_and_bound_once_there_is_room() {
-    let (store, direct) = world();
-    let duty = Duty::new(store.clone(), store.current().tenure().unwrap().token);
+    let (store, direct, duty) = world();
     let shutdown = base::Shutdown::new();
     put(&store, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "d", "uid": "d"}})).await;
     put(&store, node("n1", "1")).await;
@@ -114,7 +79,7 @@ async fn pods_are_bound_refused_and_bound_once_there_is_room() {
     assert_eq!(nodes, ["n1", "n2"]);
     assert!(pods.iter().all(|pod| pod["metadata"]["generation"] == 1));
     // A newer leader: the loop ends by itself at its next write.
-    direct.apply(&Command::Lead { master: 2, incarnation: 2 });
+    direct.lead(2);
     put(&store, pod("c", "100m")).await;
     tokio::time::timeout(Duration::from_secs(20), running).await.expect("fenced").unwrap();
     let left = store.current();
@@ -124,8 +89,7 @@ async fn pods_are_bound_refused_and_bound_once_there_is_room() {
 
 #[tokio::test]
 async fn a_thousand_pods_are_bound() {
-    let (store, _) = world();
-    let duty = Duty::new(store.clone(), store.current().tenure().unwrap().token);
+    let (store, _, duty) = world();
     let shutdown = base::Shutdown::new();
     for number in 0..10 {
         put(&store, node(&format!("n{number}"), "64")).await;

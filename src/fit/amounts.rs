@@ -1,4 +1,4 @@
-//! Amounts of resources: what a pod asks for, what a node has.
+//! Amounts of resources: what a pod asks for, what a node has, and whether that is enough.
 
 use std::collections::BTreeMap;
 
@@ -22,11 +22,29 @@ pub struct Amounts {
     pub other: BTreeMap<String, i64>,
 }
 
+/// A resource of which not enough is left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// Its name: `cpu`, `memory`, `ephemeral-storage`, `pods` or that of an extended resource.
+    pub resource: String,
+    /// What was asked for: cores in thousandths, bytes, or units.
+    pub requested: i64,
+    /// What is taken.
+    pub used: i64,
+    /// What there is altogether.
+    pub capacity: i64,
+}
+
 impl Amounts {
     /// Reads a resource list; what does not parse counts as none.
     pub fn of(list: Option<&List>) -> Self {
+        Self::read(list.into_iter().flatten())
+    }
+
+    /// Reads amounts by name; of those that have one name the last counts.
+    fn read<'a>(list: impl Iterator<Item = (&'a String, &'a Quantity)>) -> Self {
         let mut amounts = Self::default();
-        for (name, quantity) in list.into_iter().flatten() {
+        for (name, quantity) in list {
             let quantity = quantity.0.parse().unwrap_or(objects::quantity::Quantity::ZERO);
             match name.as_str() {
                 "cpu" => amounts.cpu_milli = quantity.to_milli(),
@@ -92,6 +110,25 @@ impl Amounts {
         }
     }
 
+    /// What of these amounts cannot be had where `used` is taken of `offered` (`framework/plugins/noderesources/fit.go`).
+    pub fn lacking(&self, used: &Self, offered: &Self) -> Vec<Lack> {
+        let mut lacks = Vec::new();
+        let mut ask = |resource: &str, requested: i64, used: i64, capacity: i64| {
+            if requested > 0 && requested > capacity.saturating_sub(used) {
+                lacks.push(Lack { resource: resource.to_owned(), requested, used, capacity });
+            }
+        };
+        ask("pods", self.pods, used.pods, offered.pods);
+        ask("cpu", self.cpu_milli, used.cpu_milli, offered.cpu_milli);
+        ask("memory", self.memory, used.memory, offered.memory);
+        ask("ephemeral-storage", self.ephemeral_storage, used.ephemeral_storage, offered.ephemeral_storage);
+        for (name, amount) in &self.other {
+            let of = |amounts: &Self| amounts.other.get(name).copied().unwrap_or(0);
+            ask(name, *amount, of(used), of(offered));
+        }
+        lacks
+    }
+
     /// Raises each amount to that of `other` where that is larger.
     fn raise_to(&mut self, other: &Self) {
         self.cpu_milli = self.cpu_milli.max(other.cpu_milli);
@@ -105,7 +142,11 @@ impl Amounts {
 }
 
 fn of_container(container: &Container) -> Amounts {
-    Amounts::of(container.resources.as_ref().and_then(|resources| resources.requests.as_ref()))
+    let Some(resources) = &container.resources else {
+        return Amounts::default();
+    };
+    // The API takes limits for requests that are missing; a pod that came past its defaults is read the same way.
+    Amounts::read(resources.limits.iter().chain(&resources.requests).flatten())
 }
 
 #[cfg(test)]
@@ -140,5 +181,32 @@ mod tests {
         );
         check(json!({"containers": [container("100m", "10")], "overhead": {"cpu": "50m"}}), 150, 10);
         check(json!({"containers": [container("100m", "10")], "resources": {"requests": {"cpu": "2"}}}), 2000, 10);
+        let limits = json!({"limits": {"cpu": "1", "memory": "7"}, "requests": {"cpu": "200m"}});
+        check(json!({"containers": [{"name": "c", "resources": limits}]}), 200, 7);
+    }
+
+    #[test]
+    fn what_is_lacking_is_named_with_its_numbers() {
+        let amounts = |cpu_milli, memory, pods, gpus| Amounts {
+            cpu_milli,
+            memory,
+            pods,
+            other: BTreeMap::from([("example.com/gpu".to_owned(), gpus)]),
+            ..Amounts::default()
+        };
+        let (used, offered) = (amounts(500, 500, 1, 1), amounts(1000, 1000, 2, 1));
+        for (wanted, expected) in [
+            (amounts(500, 500, 1, 0), &[] as &[&str]),
+            (amounts(501, 1, 1, 0), &["cpu"]),
+            (amounts(1, 501, 1, 0), &["memory"]),
+            (amounts(501, 501, 2, 1), &["pods", "cpu", "memory", "example.com/gpu"]),
+        ] {
+            let found: Vec<String> = wanted.lacking(&used, &offered).into_iter().map(|lack| lack.resource).collect();
+            assert_eq!(found, expected, "{wanted:?}");
+        }
+        // What is not asked for is not missed, however much is taken.
+        assert!(Amounts::default().lacking(&offered, &used).is_empty());
+        let lack = amounts(600, 0, 0, 0).lacking(&used, &offered).pop().expect("cpu");
+        assert_eq!((lack.requested, lack.used, lack.capacity), (600, 500, 1000));
     }
 }
