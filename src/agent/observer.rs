@@ -1,7 +1,7 @@
 //! What the engine shows, looked at once for all workers: on every event, on demand, and every few seconds in case an event
 //! was lost. A worker that changed something waits for a look that began afterwards, or it would act on what was.
 
-use crate::limits::{ENGINE_PATIENCE, RELIST_INTERVAL, RELIST_PAUSE};
+use crate::limits::{RELIST_INTERVAL, RELIST_PAUSE};
 use crate::pod::memory::Observed;
 use base::Backoff;
 use futures::StreamExt;
@@ -9,6 +9,7 @@ use runtime::{PodRef, Runtime};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -53,8 +54,8 @@ impl Observer {
         self.looks.subscribe()
     }
 
-    /// Looks, without end.
-    pub async fn run(&self, runtime: &dyn Runtime) {
+    /// Looks, without end; an engine that gives no list for `patience` is in trouble.
+    pub async fn run(&self, runtime: &dyn Runtime, patience: Duration) {
         let mut events = runtime.events();
         let mut pause = Backoff::doubling(RELIST_PAUSE.0, RELIST_PAUSE.1);
         let mut answered = None;
@@ -69,7 +70,7 @@ impl Observer {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the container engine cannot be looked at");
-                    let trouble = is_down(answered, Instant::now()).then(|| error.to_string());
+                    let trouble = is_down(answered, Instant::now(), patience).then(|| error.to_string());
                     let last = self.look();
                     let look = Look { covers: last.covers, pods: last.pods.clone(), trouble };
                     self.looks.send_replace(Arc::new(look));
@@ -86,10 +87,9 @@ impl Observer {
     }
 }
 
-/// Whether an engine that does not answer now counts as down: a node that is NotReady loses its pods within seconds, and an
-/// engine that is restarted, or busy, is worth waiting for.
-fn is_down(answered: Option<Instant>, now: Instant) -> bool {
-    answered.is_none_or(|last| now.saturating_duration_since(last) >= ENGINE_PATIENCE)
+/// Whether an engine that does not answer now counts as down: it answered last too long ago, or never.
+fn is_down(answered: Option<Instant>, now: Instant, patience: Duration) -> bool {
+    answered.is_none_or(|last| now.saturating_duration_since(last) >= patience)
 }
 
 #[cfg(test)]
@@ -98,10 +98,10 @@ mod tests {
 
     #[test]
     fn an_engine_is_down_when_it_was_silent_for_long_or_never_answered() {
-        let last = Instant::now();
-        assert!(is_down(None, last));
-        assert!(!is_down(Some(last), last));
-        assert!(!is_down(Some(last), last + ENGINE_PATIENCE / 2));
-        assert!(is_down(Some(last), last + ENGINE_PATIENCE));
+        let (last, patience) = (Instant::now(), Duration::from_secs(30));
+        assert!(is_down(None, last, patience));
+        assert!(!is_down(Some(last), last, patience));
+        assert!(!is_down(Some(last), last + patience / 2, patience));
+        assert!(is_down(Some(last), last + patience, patience));
     }
 }

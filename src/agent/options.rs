@@ -36,6 +36,9 @@ pub struct Options {
     pub gateway: Option<GatewayOptions>,
     /// The pause between two heartbeats.
     pub heartbeat: Duration,
+    /// How long the container engine may give no list before the node is NotReady. A node that is NotReady loses its pods within
+    /// seconds, and an engine that is restarted, or busy, is worth waiting for.
+    pub engine_patience: Duration,
 }
 
 /// The local endpoint to the API.
@@ -48,7 +51,7 @@ pub struct GatewayOptions {
 }
 
 impl Options {
-    /// The usual options of a node: 110 pods, a heartbeat each second, the whole machine.
+    /// The usual options of a node: 110 pods, a heartbeat each second, half a minute for its engine, the whole machine.
     pub fn new(
         node: impl Into<String>,
         cluster: impl Into<String>,
@@ -70,6 +73,7 @@ impl Options {
             host_port_address: None,
             gateway: None,
             heartbeat: Duration::from_secs(1),
+            engine_patience: crate::limits::ENGINE_PATIENCE,
         }
     }
 

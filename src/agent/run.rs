@@ -53,7 +53,9 @@ pub async fn run(
     let tasks = fatal_group(ending.clone(), failed.clone());
     let (uid, known_uid) = watch::channel(None);
     let looking = context.clone();
-    tasks.spawn_critical("observer", async move { looking.observer.run(&*looking.runtime).await });
+    tasks.spawn_critical("observer", async move {
+        looking.observer.run(&*looking.runtime, looking.options.engine_patience).await;
+    });
     tasks.spawn("events", post_all(client.clone(), context.options.node.clone(), noted));
     tasks.spawn("node", node::register(context.clone(), facts, floor.clone(), uid, ending.stopping()));
     tasks.spawn("heartbeat", node::beat(context.clone(), known_uid.clone(), ending.stopping()));

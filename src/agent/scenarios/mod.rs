@@ -44,6 +44,7 @@ impl Agent {
         let mut options = Options::new("n", cluster, dir, ([127, 0, 0, 1], port).into(), [127, 0, 0, 1].into());
         options.memory_dir = None;
         options.heartbeat = Duration::from_millis(50);
+        options.engine_patience = Duration::from_millis(500);
         let scope = Shutdown::new();
         let task = tokio::spawn(run(options, runtime, Arc::new(client), tls, scope.stopping()));
         Self { scope, task, port }
