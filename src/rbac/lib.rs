@@ -4,14 +4,19 @@
 //! no I/O. Nothing here refuses a request by itself: RBAC only ever adds permissions, and what it does not allow is for
 //! another authorizer, or for nobody.
 
+pub mod cover;
 pub mod defaulting;
 pub mod error;
+pub mod escalation;
 pub mod index;
 pub mod kind;
 pub mod request;
 pub mod rule;
 pub mod subject;
 pub mod validation;
+
+#[cfg(test)]
+mod property_tests;
 
 pub use error::Error;
 pub use index::{Decision, Grant, Index, Resolved};
@@ -22,3 +27,5 @@ pub use subject::{RoleRef, Subject};
 
 /// The API group of the four kinds.
 pub const GROUP: &str = "rbac.authorization.k8s.io";
+/// The group whose members nothing stops: escalation checks do not apply to them.
+pub const GROUP_MASTERS: &str = "system:masters";
