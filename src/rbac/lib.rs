@@ -4,6 +4,7 @@
 //! no I/O. Nothing here refuses a request by itself: RBAC only ever adds permissions, and what it does not allow is for
 //! another authorizer, or for nobody.
 
+pub mod aggregation;
 pub mod cover;
 pub mod defaulting;
 pub mod error;
@@ -11,6 +12,7 @@ pub mod escalation;
 pub mod index;
 pub mod kind;
 pub mod request;
+pub mod review;
 pub mod rule;
 pub mod subject;
 pub mod validation;
