@@ -5,12 +5,14 @@
 //! another authorizer, or for nobody.
 
 pub mod aggregation;
+pub mod bootstrap;
 pub mod cover;
 pub mod defaulting;
 pub mod error;
 pub mod escalation;
 pub mod index;
 pub mod kind;
+pub mod reconcile;
 pub mod request;
 pub mod review;
 pub mod rule;
