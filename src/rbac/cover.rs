@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use crate::Rule;
 use crate::rule::{has, has_or_all, url_covers};
 
-/// Into how many parts a rule may fall before it is judged as a whole: a rule of three lists of ten thousand entries
-/// fits into a request, and its parts fit into no memory.
-const PARTS_MAX: usize = 100_000;
+/// Into how many parts the rules of one check may fall before the next is judged as a whole: a rule of three lists of ten
+/// thousand entries fits into a request, as do thousands of smaller ones, and their parts fit into no memory.
+const PARTS_MAX: usize = 50_000;
 
 /// The parts of a rule: each with one verb, and one resource of one group (with at most one name) or one URL.
 pub fn breakdown(rule: &Rule) -> Vec<Rule> {
@@ -44,21 +44,23 @@ pub fn breakdown(rule: &Rule) -> Vec<Rule> {
 
 /// The parts of `asked` that no single rule of `held` covers; none means that who holds `held` may give `asked` away.
 ///
-/// A wildcard is covered by the wildcard only, never by a list of everything that exists today. A rule that would fall
-/// into more than 100 000 parts is one part, so somebody who holds it in pieces is told to write it in pieces.
+/// A wildcard is covered by the wildcard only, never by a list of everything that exists today. A rule whose parts would
+/// make more than 50 000 of this check is one part, which only a single rule can cover.
 pub fn uncovered<'a>(held: impl IntoIterator<Item = &'a Rule>, asked: &[Rule]) -> Vec<Rule> {
     let held: Vec<&Rule> = held.into_iter().collect();
     let mut missing = Vec::new();
+    let mut left = PARTS_MAX;
     for rule in asked {
         let is_mixed = !rule.non_resource_urls.is_empty() && !rule.resources.is_empty();
         // Most rules are held as they are; and no rule of a mixed kind gets past validation.
         if !is_mixed && held.iter().any(|own| covers(own, rule)) {
             continue;
         }
-        if parts(rule) > PARTS_MAX {
+        let Some(rest) = left.checked_sub(parts(rule)) else {
             missing.push(rule.clone());
             continue;
-        }
+        };
+        left = rest;
         missing.extend(breakdown(rule).into_iter().filter(|part| !held.iter().any(|own| covers(own, part))));
     }
     missing
@@ -170,6 +172,12 @@ mod tests {
         (huge.verbs, huge.api_groups, huge.resources) = (many(1000), many(1000), many(1000));
         assert_eq!(uncovered(&rules(&["* * *"]), std::slice::from_ref(&huge)), []);
         assert_eq!(uncovered(&rules(&["get - pods"]), std::slice::from_ref(&huge)), [huge]);
+        // Nor may many rules be together what one may not be.
+        let mut large = rule("get - pods");
+        (large.verbs, large.api_groups, large.resources) = (many(30), many(30), many(30));
+        let missing = uncovered(&rules(&["get - pods"]), &vec![large.clone(); 100]);
+        assert_eq!(missing.len(), 27_000 + 99);
+        assert_eq!(missing.last(), Some(&large));
     }
 
     #[test]
