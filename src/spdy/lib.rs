@@ -10,12 +10,14 @@
 
 pub mod codec;
 mod compression;
+pub mod connection;
 mod dictionary;
 mod error;
 pub mod frame;
 mod headers;
 mod limits;
 
+pub use connection::{Arrival, Connection, Driver, Incoming, Stream, connect, serve};
 pub use error::{Error, Result};
 pub use frame::{ResetCode, StreamId};
 pub use headers::Headers;
