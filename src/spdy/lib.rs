@@ -16,12 +16,14 @@ mod error;
 pub mod frame;
 mod headers;
 mod limits;
+pub mod tunnel;
 
 pub use connection::{Arrival, Connection, Driver, Incoming, Stream, connect, serve};
 pub use error::{Error, Result};
 pub use frame::{ResetCode, StreamId};
 pub use headers::Headers;
 pub use limits::Limits;
+pub use tunnel::Tunnel;
 
 /// The header that says what a stream is for (`StreamType` in k8s.io/api/core/v1).
 pub const STREAM_TYPE: &str = "streamtype";
