@@ -16,7 +16,10 @@ mod error;
 pub mod frame;
 mod headers;
 mod limits;
+pub mod portforward;
+pub mod remotecommand;
 pub mod tunnel;
+pub mod upgrade;
 
 pub use connection::{Arrival, Connection, Driver, Incoming, Stream, connect, serve};
 pub use error::{Error, Result};
