@@ -85,11 +85,12 @@ mod tests {
     use futures::{SinkExt, StreamExt, stream};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// A stream and a sink as one, as a WebSocket is.
+    type Message = Result<Bytes, io::Error>;
+
+    /// A stream and a sink as one, as a WebSocket is, and what is sent to it.
     fn socket(
-        messages: Vec<Result<Bytes, io::Error>>,
-    ) -> (impl Stream<Item = Result<Bytes, io::Error>> + Sink<Bytes, Error = io::Error> + Unpin, mpsc::Receiver<Bytes>)
-    {
+        messages: Vec<Message>,
+    ) -> (impl Stream<Item = Message> + Sink<Bytes, Error = io::Error> + Unpin, mpsc::Receiver<Bytes>) {
         let (sender, receiver) = mpsc::channel::<Bytes>(4);
         let sink = sender.sink_map_err(io::Error::other);
         (Both { stream: stream::iter(messages), sink }, receiver)

@@ -61,7 +61,7 @@ where
         }
     });
     let answer = Response::builder().status(101).header("connection", "Upgrade").header("upgrade", upgrade::SPDY);
-    answer.header(upgrade::PROTOCOL_VERSION, protocol).body(Body::empty()).unwrap()
+    answer.header(upgrade::PROTOCOL_VERSION, protocol).body(Body::empty()).expect("a valid answer")
 }
 
 fn refusal() -> Response {
@@ -78,17 +78,30 @@ async fn exec(request: Request) -> Response {
     upgraded(request, &remotecommand::PROTOCOLS, move |io, protocol| async move {
         let (connection, mut incoming, driver) = spdy::serve(io, Limits::default());
         let driving = tokio::spawn(driver.run());
-        let version = Version::of(protocol).unwrap();
-        let mut streams = remotecommand::gather(&mut incoming, wishes, version, PATIENCE).await.unwrap();
+        let version = Version::of(protocol).expect("one that was chosen");
+        let mut streams =
+            remotecommand::gather(&mut incoming, wishes, version, PATIENCE).await.expect("a living session");
         let mut input = String::new();
         if let Some(stdin) = &mut streams.stdin {
-            stdin.read_to_string(&mut input).await.unwrap();
+            stdin.read_to_string(&mut input).await.expect("a living session");
         }
-        streams.stdout.as_mut().unwrap().write_all(input.to_uppercase().as_bytes()).await.unwrap();
-        streams.stderr.as_mut().unwrap().write_all(b"that was all").await.unwrap();
+        streams
+            .stdout
+            .as_mut()
+            .expect("a stream that kubectl asks for")
+            .write_all(input.to_uppercase().as_bytes())
+            .await
+            .expect("a living session");
+        streams
+            .stderr
+            .as_mut()
+            .expect("a stream that kubectl asks for")
+            .write_all(b"that was all")
+            .await
+            .expect("a living session");
         let status = json!({"metadata": {}, "status": "Failure", "message": "exit status 3", "reason": "NonZeroExitCode",
             "details": {"causes": [{"reason": "ExitCode", "message": "3"}]}});
-        streams.finish(version, &status, PATIENCE).await.unwrap();
+        streams.finish(version, &status, PATIENCE).await.expect("a living session");
         connection.drain(PATIENCE);
         let _ = driving.await;
     })
@@ -146,8 +159,8 @@ async fn server(tunnel: bool) -> String {
         .route(pods, get(pod))
         .route(&format!("{pods}/exec"), any(exec))
         .route(&format!("{pods}/portforward"), if tunnel { any(tunnelled_port_forward) } else { any(port_forward) });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}")
 }
@@ -191,38 +204,39 @@ async fn kubectl_execs_over_spdy() {
 
 /// Forwards three connections side by side.
 async fn forwards(tunnel: bool) {
-    let (server, home) = (server(tunnel).await, tempfile::tempdir().unwrap());
+    let (server, home) = (server(tunnel).await, tempfile::tempdir().expect("a folder"));
     let environment = ("KUBECTL_PORT_FORWARD_WEBSOCKETS", if tunnel { "true" } else { "false" });
     let arguments = ["port-forward", "--address", "127.0.0.1", "pod/web", ":7"];
     let Some(mut command) = kubectl(&server, home.path(), environment, &arguments) else {
         eprintln!("there is no kubectl here, so this shows nothing");
         return;
     };
-    let mut child = command.spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let first = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap();
+    let mut child = command.spawn().expect("kubectl");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let first = timeout(PATIENCE, lines.next_line()).await.expect("a line in time").expect("text");
     let Some(line) = first else {
-        let output = child.wait_with_output().await.unwrap();
+        let output = child.wait_with_output().await.expect("an end");
         panic!("kubectl ended: {}", String::from_utf8_lossy(&output.stderr));
     };
-    let address = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split(' ').next()).unwrap().to_owned();
+    let address =
+        line.strip_prefix("Forwarding from ").and_then(|rest| rest.split(' ').next()).expect("an address").to_owned();
     let echoes = (0..3_u8).map(|number| {
         let address = address.clone();
         async move {
-            let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
+            let (mut reader, mut writer) = TcpStream::connect(address).await.expect("a connection").into_split();
             let sent = vec![number; 100_000];
             let mut back = Vec::new();
             let writing = async {
-                writer.write_all(&sent).await.unwrap();
-                writer.shutdown().await.unwrap();
+                writer.write_all(&sent).await.expect("an open connection");
+                writer.shutdown().await.expect("an open connection");
             };
             let (_, read) = tokio::join!(writing, reader.read_to_end(&mut back));
-            read.unwrap();
+            read.expect("an echo");
             assert!(back == sent);
         }
     });
-    timeout(PATIENCE, futures::future::join_all(echoes)).await.unwrap();
-    child.kill().await.unwrap();
+    timeout(PATIENCE, futures::future::join_all(echoes)).await.expect("echoes in time");
+    child.kill().await.expect("a living kubectl");
 }
 
 #[tokio::test]

@@ -27,9 +27,9 @@ fn ends() -> (Connection, Incoming, Connection) {
 /// The two streams of a forwarded connection, opened as client-go does.
 async fn forwarded(client: &Connection, port: u16, request: &str) -> (Stream, Stream) {
     let wish = |kind| Wish { kind, port, request: request.to_owned() };
-    let mut error = client.open(wish(Kind::Error).headers()).await.unwrap();
-    error.shutdown().await.unwrap();
-    (error, client.open(wish(Kind::Data).headers()).await.unwrap())
+    let mut error = client.open(wish(Kind::Error).headers()).await.expect("an error stream");
+    error.shutdown().await.expect("an open connection");
+    (error, client.open(wish(Kind::Data).headers()).await.expect("a data stream"))
 }
 
 /// A target: port 7 echoes, port 13 says something and closes, everything else refuses.
@@ -39,15 +39,15 @@ async fn dial(port: u16) -> Result<DuplexStream, String> {
         7 => {
             tokio::spawn(async move {
                 let (mut reader, mut writer) = tokio::io::split(far);
-                tokio::io::copy(&mut reader, &mut writer).await.unwrap();
-                writer.shutdown().await.unwrap();
+                tokio::io::copy(&mut reader, &mut writer).await.expect("an echo");
+                writer.shutdown().await.expect("an end");
             });
         }
         13 => {
             tokio::spawn(async move {
                 let mut far = far;
-                far.write_all(b"it is late").await.unwrap();
-                far.shutdown().await.unwrap();
+                far.write_all(b"it is late").await.expect("a listener");
+                far.shutdown().await.expect("an end");
                 // Goes on reading, as a half-closed connection does.
                 let _ = far.read_to_end(&mut Vec::new()).await;
             });
@@ -63,7 +63,7 @@ fn serve(mut incoming: Incoming) {
 
 async fn text(stream: &mut Stream) -> String {
     let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
+    stream.read_to_string(&mut text).await.expect("text and an end");
     text
 }
 
@@ -192,29 +192,42 @@ async fn a_connection_lives_within_messages() {
 async fn session(version: Version, wishes: Wishes, status: serde_json::Value) -> (String, String) {
     let (client, mut incoming, server) = ends();
     let served = tokio::spawn(async move {
-        let mut streams = remotecommand::gather(&mut incoming, wishes, version, PATIENCE).await.unwrap();
+        let mut streams =
+            remotecommand::gather(&mut incoming, wishes, version, PATIENCE).await.expect("a living session");
         let mut input = String::new();
-        streams.stdin.as_mut().unwrap().read_to_string(&mut input).await.unwrap();
-        streams.stdout.as_mut().unwrap().write_all(input.to_uppercase().as_bytes()).await.unwrap();
+        streams
+            .stdin
+            .as_mut()
+            .expect("a stream that was asked for")
+            .read_to_string(&mut input)
+            .await
+            .expect("a living session");
+        streams
+            .stdout
+            .as_mut()
+            .expect("a stream that was asked for")
+            .write_all(input.to_uppercase().as_bytes())
+            .await
+            .expect("a living session");
         if let Some(resize) = &mut streams.resize {
             let (mut sizes, mut piece) = (Sizes::default(), [0; 100]);
-            let count = resize.read(&mut piece).await.unwrap();
+            let count = resize.read(&mut piece).await.expect("a living session");
             assert_eq!(sizes.read(&piece[..count]), Some(TerminalSize { width: 80, height: 24 }));
         }
-        streams.finish(version, &status, PATIENCE).await.unwrap();
+        streams.finish(version, &status, PATIENCE).await.expect("a living session");
         server.drain(PATIENCE);
     });
     let Streams { mut error, stdin, stdout, stderr, mut resize } =
-        remotecommand::open(&client, wishes, version).await.unwrap();
+        remotecommand::open(&client, wishes, version).await.expect("a living session");
     assert_eq!((stderr.is_some(), resize.is_some()), (wishes.stderr, wishes.tty && version >= Version::V3));
     if let Some(resize) = &mut resize {
-        resize.write_all(&TerminalSize { width: 80, height: 24 }.encode()).await.unwrap();
+        resize.write_all(&TerminalSize { width: 80, height: 24 }.encode()).await.expect("a living session");
     }
-    let mut stdin = stdin.unwrap();
-    stdin.write_all(b"hello").await.unwrap();
-    stdin.shutdown().await.unwrap();
-    let seen = (text(&mut stdout.unwrap()).await, text(&mut error).await);
-    served.await.unwrap();
+    let mut stdin = stdin.expect("input");
+    stdin.write_all(b"hello").await.expect("a living session");
+    stdin.shutdown().await.expect("a living session");
+    let seen = (text(&mut stdout.expect("output")).await, text(&mut error).await);
+    served.await.expect("a living session");
     seen
 }
 
