@@ -82,6 +82,7 @@ fn rooms_keep_their_order() {
         ("identity", 1),
         ("rbac", 1),
         ("runtime", 1),
+        ("spdy", 1),
         ("client", 1),
         ("fit", 1),
         ("store", 2),
