@@ -80,6 +80,7 @@ fn rooms_keep_their_order() {
         ("state", 1),
         ("storage", 1),
         ("identity", 1),
+        ("schemas", 1),
         ("runtime", 1),
         ("client", 1),
         ("store", 2),
