@@ -343,7 +343,7 @@ fn values_are_checked_in_upstreams_words() {
         (
             json!({"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": 1}),
             json!({"x": "1", "y": "2"}),
-            &["a: Too many: 2: must have at most 1 items"],
+            &["a: Too many: 2: must have at most 1 item"],
         ),
         (
             json!({"type": "object", "additionalProperties": {"type": "string"}, "minProperties": 1}),
