@@ -34,12 +34,15 @@ fn a_good_definition_passes() {
     assert_eq!(told(update(&old, &old, None)), Vec::<String>::new());
 }
 
+/// What is changed in the definition, and how the causes begin.
+type Row = (Vec<(String, Value)>, Vec<&'static str>);
+
 #[test]
 fn bad_definitions_are_told_why() {
     let second = json!({
         "name": "v2", "served": true, "storage": false, "schema": {"openAPIV3Schema": {"type": "object", "properties": {"a": {}}}},
     });
-    let rows: Vec<(Vec<(String, Value)>, Vec<&str>)> = vec![
+    let rows: Vec<Row> = vec![
         (
             vec![("/metadata/name".into(), json!("x.y"))],
             vec!["metadata.name: Invalid value: \"x.y\": must be spec.names.plural+\".\"+spec.group"],
