@@ -81,6 +81,7 @@ fn rooms_keep_their_order() {
         ("storage", 1),
         ("identity", 1),
         ("rbac", 1),
+        ("schemas", 1),
         ("runtime", 1),
         ("spdy", 1),
         ("client", 1),
