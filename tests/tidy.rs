@@ -82,6 +82,7 @@ fn rooms_keep_their_order() {
         ("identity", 1),
         ("runtime", 1),
         ("client", 1),
+        ("expressions", 1),
         ("store", 2),
         ("events", 2),
         ("consensus", 3),
