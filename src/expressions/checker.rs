@@ -298,12 +298,7 @@ impl Checker<'_> {
             let message = format!("expected type '{}' but found '{}'", self.shown(&before), self.shown(&next));
             return self.fault(at, message);
         }
-        let max = before.max.zip(next.max).map(|(one, other)| one.max(other));
-        let ty = match (&before.ty, &next.ty) {
-            (Type::Dyn, _) | (_, Type::Dyn) => Type::Dyn,
-            (Type::Null, other) | (other, _) => other.clone(),
-        };
-        Shape { ty, max }
+        self.bindings.most_general(&before, &next)
     }
 
     fn list(&mut self, items: &[(Expr, bool)]) -> Shape {

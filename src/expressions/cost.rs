@@ -210,10 +210,13 @@ struct Estimator<'c> {
 impl Estimator<'_> {
     fn of(&self, expr: &Expr) -> Estimate {
         let shape = &self.checked.shapes[expr.id];
-        let declared = match (shape.max, shape.ty.is_scalar()) {
+        let declared = match (shape.max, &shape.ty) {
             (Some(max), _) => max,
-            (None, true) => 1,
-            (None, false) => u64::MAX,
+            // An address is the largest of these.
+            (None, Type::Opaque(_)) => 16,
+            (None, Type::Null | Type::Type(_) | Type::Optional(_)) => 1,
+            (None, ty) if ty.is_scalar() => 1,
+            (None, _) => u64::MAX,
         };
         let sized = |cost: u64| Estimate { cost, size: declared };
         match &expr.kind {
@@ -325,8 +328,6 @@ impl Estimator<'_> {
             "sets.contains" | "sets.equivalent" | "sets.intersects" => {
                 (size(0).saturating_mul(size(1)).saturating_add(1), 1)
             }
-            "optional.of" | "value" | "charAt" => (1, if function == "charAt" { 1 } else { size(0) }),
-            "orValue" | "or" => (1, size(0).max(size(1))),
             _ => (fixed(function).unwrap_or(1), declared),
         };
         Estimate { cost: below.saturating_add(own), size: result }

@@ -78,7 +78,9 @@ impl Program {
         if types.contains(found) || dynamic && *found == Type::Dyn {
             return Ok(());
         }
-        let names: Vec<String> = types.iter().map(ToString::to_string).collect();
+        // Here upstream calls null by the name of its type, unlike in messages of the type check.
+        let name = |ty: &Type| if *ty == Type::Null { "null_type".to_owned() } else { ty.to_string() };
+        let names: Vec<String> = types.iter().map(name).collect();
         let expected = if let [one] = names.as_slice() { one.clone() } else { format!("one of [{}]", names.join(" ")) };
         Err(Error::Result { expected, found: found.to_string() })
     }

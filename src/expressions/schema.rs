@@ -130,5 +130,6 @@ fn object(schema: &Value, root: bool, name: &str) -> (Shape, u64) {
         let metadata = Shape::object(format!("{name}.metadata"), metadata);
         fields.insert("metadata".into(), Field { name: "metadata".into(), shape: metadata });
     }
-    (Type::Object(Arc::new(ObjectType { name: name.to_owned(), fields })).into(), least)
+    let most = fields.len() as u64;
+    (Shape::bounded(Type::Object(Arc::new(ObjectType { name: name.to_owned(), fields })), most), least)
 }

@@ -173,8 +173,8 @@ impl fmt::Display for Type {
 #[derive(Debug, Default)]
 pub(crate) struct Bindings {
     bound: Vec<Option<Shape>>,
-    /// Variables in the order in which they were bound: what [`Bindings::undo`] takes back.
-    trail: Vec<usize>,
+    /// Variables in the order in which they were bound, and what they were before: what [`Bindings::undo`] takes back.
+    trail: Vec<(usize, Option<Shape>)>,
 }
 
 impl Bindings {
@@ -190,9 +190,9 @@ impl Bindings {
 
     /// Takes back all that was made and bound since `mark`.
     pub fn undo(&mut self, (variables, bindings): (usize, usize)) {
-        for number in self.trail.drain(bindings..) {
+        for (number, before) in self.trail.drain(bindings..).rev() {
             if let Some(slot) = self.bound.get_mut(number) {
-                *slot = None;
+                *slot = before;
             }
         }
         self.bound.truncate(variables);
@@ -245,11 +245,34 @@ impl Bindings {
         if self.occurs(number, shape) {
             return false;
         }
-        if let Some(slot) = self.bound.get_mut(number) {
-            *slot = Some(shape.clone());
-            self.trail.push(number);
-        }
+        self.set(number, shape.clone());
         true
+    }
+
+    fn set(&mut self, number: usize, shape: Shape) {
+        if let Some(slot) = self.bound.get_mut(number) {
+            self.trail.push((number, slot.replace(shape)));
+        }
+    }
+
+    /// Of two types that fit each other the one that takes the values of both: the one with more of `dyn` in it.
+    pub fn most_general(&self, one: &Shape, two: &Shape) -> Shape {
+        let (one, two) = (self.resolve(one), self.resolve(two));
+        let max = one.max.zip(two.max).map(|(one, two)| one.max(two));
+        let chosen = if two.ty == Type::Null || one.ty != Type::Null && self.covers(&one, &two) { one } else { two };
+        Shape { ty: chosen.ty, max }
+    }
+
+    fn covers(&self, one: &Shape, two: &Shape) -> bool {
+        let (one, two) = (self.resolve(one), self.resolve(two));
+        match (&one.ty, &two.ty) {
+            (Type::Dyn | Type::Error | Type::Variable(_), _) => true,
+            (_, Type::Dyn) => false,
+            (Type::List(one), Type::List(two)) => self.covers(&one.item, &two.item),
+            (Type::Map(one), Type::Map(two)) => self.covers(&one.0, &two.0) && self.covers(&one.1, &two.1),
+            (Type::Optional(one), Type::Optional(two)) => self.covers(one, two),
+            _ => true,
+        }
     }
 
     /// Whether a value of `given` may stand where `wanted` is; if so, binds variables of both.
@@ -263,6 +286,19 @@ impl Bindings {
     }
 
     fn unify(&mut self, wanted: &Shape, given: &Shape) -> bool {
+        // A variable that is bound already grows to what takes both values: `b ? 1 : dyn(x)` is dynamic.
+        if let Type::Variable(number) = wanted.ty
+            && let Some(Some(before)) = self.bound.get(number).cloned()
+        {
+            if !self.unify(&before, given) {
+                return false;
+            }
+            let general = self.most_general(&before, given);
+            if general != before && !self.occurs(number, &general) {
+                self.set(number, general);
+            }
+            return true;
+        }
         let (wanted, given) = (self.resolve(wanted), self.resolve(given));
         match (&wanted.ty, &given.ty) {
             (Type::Variable(number), _) => self.bind(*number, &given),

@@ -103,7 +103,7 @@ fn memory_has_a_bound_that_costs_do_not_see() {
         "l.all(i, size(l + l + l + l) > 0)",
         "t.replace('', t) == ''",
         "l.map(i, s[0]).join() == ''",
-        "'%s%s'.format([l.map(i, s), l]) == ''",
+        "'%s%s'.format([dyn(l.map(i, s)), l]) == ''",
         "l.all(i, l == l)",
         "l.all(i, size(t) > 0)",
         "l.all(i, t.matches(string(i)) || true)",
@@ -159,7 +159,6 @@ fn estimates_follow_the_bounds_of_the_schema() {
         "self.many.exists(a, a.contains(self.long))",
         "self.long.contains(self.long)",
         "self.many.map(a, a + a).all(b, b.matches('^[a-z]+$'))",
-        "self.long.replace('a', 'bb').contains('c')",
     ] {
         assert!(rule(&schema, source).estimate() > ESTIMATE_LIMIT, "{source}: {}", rule(&schema, source).estimate());
     }

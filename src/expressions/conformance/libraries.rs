@@ -25,9 +25,9 @@ fn strings() {
             ("'  a b\\n'.trim()", "\"a b\""),
             ("['a', 'b'].join('-') + ['a', 'b'].join() + [''].join('x')", "\"a-bab\""),
             (r#"strings.quote("a\n\"b\"")"#, r#""\"a\\n\\\"b\\\"\"""#),
-            ("'%s %d %s'.format(['a', 1, [1, 'x', true]])", r#""a 1 [1, x, true]""#),
+            ("'%s %d %s'.format([dyn('a'), 1, [dyn(1), 'x', true]])", r#""a 1 [1, x, true]""#),
             (
-                "'%.2f %e %x %X %o %b %%'.format([1.005, 12345.678, 255, 'az', 8, 5])",
+                "'%.2f %e %x %X %o %b %%'.format([dyn(1.005), 12345.678, 255, 'az', 8, 5])",
                 "\"1.00 1.234568e+04 ff 617A 10 101 %\"",
             ),
             ("'%s'.format([{'b': 1, 'a': 2}])", r#""{a: 2, b: 1}""#),
@@ -95,7 +95,7 @@ fn times() {
             ("timestamp('2020-01-02T03:04:05+02:00') == timestamp('2020-01-02T01:04:05Z')", "true"),
             ("timestamp('2020-01-02T03:04:05Z') + duration('1h') > timestamp('2020-01-02T03:04:05Z')", "true"),
             ("timestamp('2020-01-02T03:04:05Z') - timestamp('2020-01-02T03:04:04Z') == duration('1s')", "true"),
-            ("timestamp('9999-12-31T23:59:59Z') + duration('1s')", "ERROR timestamp overflow"),
+            ("timestamp('9999-12-30T21:59:59Z') + duration('10h')", "ERROR timestamp overflow"),
             ("duration('1h30m').getMinutes() + duration('-1.5s').getMilliseconds()", "-1410"),
             (
                 "[duration('1d')].size()",

@@ -44,6 +44,8 @@ fn results_have_types() {
         ("self.?nested.x.orValue(1)", Type::Int),
         ("[] + [1]", Type::list(Type::Int)),
         ("self.on ? [] : ['a']", Type::list(Type::String)),
+        ("self.on ? 1 : dyn('a')", Type::Dyn),
+        ("[[1], [dyn('a')]]", Type::list(Type::list(Type::Dyn))),
         ("type(self.port) == int ? int(self.port) > 1 : true", Type::Bool),
         ("quantity('1').isGreaterThan(quantity('2'))", Type::Bool),
         ("[1, 2].min()", Type::Int),
@@ -102,7 +104,7 @@ fn results_are_required() {
     let error = program.require(&[Type::Bool], false).unwrap_err();
     assert_eq!(error.to_string(), "must evaluate to bool");
     let error = program.require(&[Type::String, Type::Null], false).unwrap_err();
-    assert_eq!(error.to_string(), "must evaluate to one of [string null]");
+    assert_eq!(error.to_string(), "must evaluate to one of [string null_type]");
     let dynamic = environment().compile("self.port").unwrap();
     assert!(dynamic.require(&[Type::Bool], true).is_ok());
     assert!(dynamic.require(&[Type::Bool], false).is_err());

@@ -7,7 +7,8 @@ use super::Answer;
 use crate::error::Error;
 use crate::value::Value;
 
-/// The first and the last second that a timestamp may have: years 1 to 9999.
+/// The first and the last second that a timestamp may have: years 1 to 9999. (The last day of 9999 is beyond what `jiff` holds,
+/// and so is an overflow here.)
 const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 pub(super) fn call<'a>(function: &str, args: &[Value<'a>]) -> Answer<'a> {
