@@ -86,6 +86,7 @@ fn rooms_keep_their_order() {
         ("spdy", 1),
         ("client", 1),
         ("fit", 1),
+        ("expressions", 1),
         ("store", 2),
         ("events", 2),
         ("consensus", 3),

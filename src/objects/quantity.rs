@@ -97,6 +97,11 @@ impl Quantity {
         Self { nanos: round_away(self.nanos, step) * step, format: self.format }
     }
 
+    /// Units, as the nearest double.
+    pub fn to_f64(self) -> f64 {
+        self.nanos as f64 / NANOS as f64
+    }
+
     /// Whether the amount is a whole number of units.
     pub fn is_whole(self) -> bool {
         self.nanos % NANOS == 0
