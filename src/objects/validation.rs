@@ -1,20 +1,17 @@
 //! Whether an object may be stored: upstream's rules, paths and texts.
 //!
+//! What is alike for all kinds stands here and in [`metadata`]; the rest is each kind's own (`kinds`).
+//!
 //! Runs on decoded values with defaults filled in. Each rule adds a [`Cause`]; an empty list is consent. Whether the
 //! namespace exists, a name is taken or a quota is used up is for the store and admission to say.
 
-mod affinity;
-mod cluster;
-mod config;
-mod container;
-mod metadata;
+pub(crate) mod metadata;
 pub mod names;
-mod pod;
-mod volumes;
-mod workload;
 
 use serde_json::Value;
 
+use crate::columns::at;
+use crate::kinds::pod::rules;
 use crate::{Cause, Kind};
 
 /// How many faults are reported: enough to mend a manifest, not enough to make an error page of a megabyte.
@@ -24,18 +21,8 @@ const CAUSES_MAX: usize = 100;
 pub fn create(kind: &Kind, value: &Value) -> Vec<Cause> {
     let mut faults = Faults::default();
     metadata::create(&mut faults, kind, &value["metadata"]);
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => pod::create(&mut faults, value),
-        ("", "ConfigMap") => config::config_map(&mut faults, value),
-        ("", "Secret") => config::secret(&mut faults, value),
-        ("", "ServiceAccount") => config::service_account(&mut faults, value),
-        ("", "Node") => cluster::node(&mut faults, value),
-        ("", "Namespace") => cluster::namespace(&mut faults, value),
-        ("", "Event") => cluster::event(&mut faults, value),
-        ("apps", "Deployment") => workload::deployment(&mut faults, value),
-        ("apps", "ReplicaSet") => workload::replica_set(&mut faults, value),
-        ("coordination.k8s.io", "Lease") => cluster::lease(&mut faults, &value["spec"]),
-        _ => {}
+    if let Some(rules) = kind.declared.rules {
+        rules(&mut faults, value);
     }
     faults.causes
 }
@@ -46,31 +33,13 @@ pub fn create(kind: &Kind, value: &Value) -> Vec<Cause> {
 pub fn update(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
     let mut faults = Faults::default();
     metadata::update(&mut faults, kind, &old["metadata"], &new["metadata"]);
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => pod::update(&mut faults, old, new),
-        ("", "ConfigMap") => {
-            config::immutable(&mut faults, old, new, &["data", "binaryData"]);
-            config::config_map(&mut faults, new);
-        }
-        ("", "Secret") => {
-            faults.immutable("type", &old["type"], &new["type"]);
-            config::immutable(&mut faults, old, new, &["data"]);
-            config::secret(&mut faults, new);
-        }
-        ("", "ServiceAccount") => config::service_account(&mut faults, new),
-        ("", "Node") => cluster::node_update(&mut faults, old, new),
-        ("", "Namespace") => cluster::namespace(&mut faults, new),
-        ("", "Event") => cluster::event_update(&mut faults, old, new),
-        ("apps", "Deployment") => {
-            workload::deployment(&mut faults, new);
-            faults.immutable("spec.selector", &old["spec"]["selector"], &new["spec"]["selector"]);
-        }
-        ("apps", "ReplicaSet") => {
-            workload::replica_set(&mut faults, new);
-            faults.immutable("spec.selector", &old["spec"]["selector"], &new["spec"]["selector"]);
-        }
-        ("coordination.k8s.io", "Lease") => cluster::lease(&mut faults, &new["spec"]),
-        _ => {}
+    match (kind.declared.changed, kind.declared.rules) {
+        (Some(changed), _) => changed(&mut faults, old, new),
+        (None, Some(rules)) => rules(&mut faults, new),
+        (None, None) => {}
+    }
+    for path in kind.declared.immutable {
+        faults.immutable(path, at(old, path), at(new, path));
     }
     faults.causes
 }
@@ -78,7 +47,7 @@ pub fn update(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
 /// What is wrong with a pod's debug containers after a write to `/ephemeralcontainers`: they are only ever added.
 pub fn ephemeral_containers(old: &Value, new: &Value) -> Vec<Cause> {
     let mut faults = Faults::default();
-    pod::ephemeral_containers(&mut faults, old, new);
+    rules::ephemeral_containers(&mut faults, old, new);
     faults.causes
 }
 
@@ -118,50 +87,50 @@ fn shown(value: &Value) -> String {
 
 /// The faults found so far.
 #[derive(Default)]
-struct Faults {
+pub(crate) struct Faults {
     causes: Vec<Cause>,
 }
 
 impl Faults {
-    fn push(&mut self, cause: Cause) {
+    pub(crate) fn push(&mut self, cause: Cause) {
         if self.causes.len() < CAUSES_MAX {
             self.causes.push(cause);
         }
     }
 
-    fn required(&mut self, field: &str, detail: &str) {
+    pub(crate) fn required(&mut self, field: &str, detail: &str) {
         self.push(required(field, detail));
     }
 
-    fn forbidden(&mut self, field: &str, detail: impl std::fmt::Display) {
+    pub(crate) fn forbidden(&mut self, field: &str, detail: impl std::fmt::Display) {
         self.push(forbidden(field, detail));
     }
 
-    fn invalid(&mut self, field: &str, value: &Value, detail: impl std::fmt::Display) {
+    pub(crate) fn invalid(&mut self, field: &str, value: &Value, detail: impl std::fmt::Display) {
         self.push(invalid(field, value, detail));
     }
 
-    fn duplicate(&mut self, field: &str, value: &Value) {
+    pub(crate) fn duplicate(&mut self, field: &str, value: &Value) {
         self.push(cause("FieldValueDuplicate", field, &format!("Duplicate value: {}", shown(value)), ""));
     }
 
-    fn not_found(&mut self, field: &str, value: &Value) {
+    pub(crate) fn not_found(&mut self, field: &str, value: &Value) {
         self.push(cause("FieldValueNotFound", field, &format!("Not found: {}", shown(value)), ""));
     }
 
-    fn too_long(&mut self, field: &str, most: usize) {
+    pub(crate) fn too_long(&mut self, field: &str, most: usize) {
         self.push(cause("FieldValueTooLong", field, "Too long", format!("may not be more than {most} bytes")));
     }
 
     /// One fault for each thing that a name rule says.
-    fn named(&mut self, field: &str, name: &str, faults: Vec<String>) {
+    pub(crate) fn named(&mut self, field: &str, name: &str, faults: Vec<String>) {
         for fault in faults {
             self.invalid(field, &Value::String(name.to_owned()), fault);
         }
     }
 
     /// The value must be one of a few; an absent one passes.
-    fn one_of(&mut self, field: &str, value: &Value, supported: &[&str]) {
+    pub(crate) fn one_of(&mut self, field: &str, value: &Value, supported: &[&str]) {
         let Some(text) = value.as_str() else { return };
         if !supported.contains(&text) {
             let list: Vec<String> = supported.iter().map(|name| format!("{name:?}")).collect();
@@ -174,31 +143,31 @@ impl Faults {
         }
     }
 
-    fn not_negative(&mut self, field: &str, value: &Value) {
+    pub(crate) fn not_negative(&mut self, field: &str, value: &Value) {
         if value.as_i64().is_some_and(|number| number < 0) {
             self.invalid(field, value, "must be greater than or equal to 0");
         }
     }
 
-    fn positive(&mut self, field: &str, value: &Value) {
+    pub(crate) fn positive(&mut self, field: &str, value: &Value) {
         if value.as_i64().is_some_and(|number| number <= 0) {
             self.invalid(field, value, "must be greater than 0");
         }
     }
 
-    fn between(&mut self, field: &str, value: &Value, least: i64, most: i64) {
+    pub(crate) fn between(&mut self, field: &str, value: &Value, least: i64, most: i64) {
         if value.as_i64().is_some_and(|number| number < least || number > most) {
             self.invalid(field, value, format!("must be between {least} and {most}, inclusive"));
         }
     }
 
-    fn immutable(&mut self, field: &str, old: &Value, new: &Value) {
+    pub(crate) fn immutable(&mut self, field: &str, old: &Value, new: &Value) {
         if old != new {
             self.invalid(field, new, "field is immutable");
         }
     }
 
-    fn labels(&mut self, field: &str, labels: &Value) {
+    pub(crate) fn labels(&mut self, field: &str, labels: &Value) {
         for (key, value) in labels.as_object().into_iter().flatten() {
             self.named(field, key, names::label_key(key));
             let value = value.as_str().unwrap_or("");
@@ -207,12 +176,12 @@ impl Faults {
     }
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or("")
 }
 
 /// The elements of a list with their paths.
-fn list<'a>(path: &str, value: &'a Value) -> impl Iterator<Item = (String, &'a Value)> {
+pub(crate) fn list<'a>(path: &str, value: &'a Value) -> impl Iterator<Item = (String, &'a Value)> {
     let path = path.to_owned();
     value
         .as_array()

@@ -1,71 +1,41 @@
-//! Rules of Deployments and ReplicaSets, and of label selectors.
+//! The kinds that make pods of a template, and what they share: rules of selectors and templates, defaults of templates,
+//! and the cells of their tables.
 //!
-//! Follows `pkg/apis/apps/validation/validation.go`.
+//! Follows `pkg/apis/apps/validation/validation.go` and `pkg/apis/core/validation/validation.go`.
 
-use serde_json::{Value, json};
+pub(super) mod deployment;
+pub(super) mod replica_set;
 
-use super::{Faults, list, metadata, names, pod, text};
+use serde_json::{Map, Value, json};
+
+use super::pod;
+use crate::columns::{self, CONTAINERS, Column, IMAGES};
+use crate::defaulting::object;
 use crate::selector::Labels;
+use crate::validation::{Faults, list, metadata, names, text};
 
-pub(super) fn deployment(faults: &mut Faults, value: &Value) {
-    let spec = &value["spec"];
-    replicas_and_template(faults, spec, "Deployment");
-    faults.not_negative("spec.minReadySeconds", &spec["minReadySeconds"]);
-    faults.not_negative("spec.revisionHistoryLimit", &spec["revisionHistoryLimit"]);
-    strategy(faults, &spec["strategy"]);
-    if let Some(deadline) = spec["progressDeadlineSeconds"].as_i64() {
-        faults.not_negative("spec.progressDeadlineSeconds", &spec["progressDeadlineSeconds"]);
-        if deadline <= spec["minReadySeconds"].as_i64().unwrap_or(0) {
-            let detail = "must be greater than minReadySeconds";
-            faults.invalid("spec.progressDeadlineSeconds", &spec["progressDeadlineSeconds"], detail);
-        }
-    }
-    counters(
-        faults,
-        &value["status"],
-        &[
-            "observedGeneration",
-            "replicas",
-            "updatedReplicas",
-            "readyReplicas",
-            "availableReplicas",
-            "unavailableReplicas",
-        ],
-    );
-}
+/// The three columns that tell a workload's template and selector.
+pub(super) const TEMPLATE_COLUMNS: [Column; 3] = [
+    CONTAINERS.made(|object, _| json!(container_names(object))),
+    IMAGES.made(|object, _| json!(container_images(object))),
+    Column::wide("Selector", "Labels by which the pods are found.")
+        .made(|object, _| json!(selector(&object["spec"]["selector"]))),
+];
 
-pub(super) fn replica_set(faults: &mut Faults, value: &Value) {
-    let spec = &value["spec"];
-    replicas_and_template(faults, spec, "ReplicaSet");
-    faults.not_negative("spec.minReadySeconds", &spec["minReadySeconds"]);
-    let status = &value["status"];
-    counters(
-        faults,
-        status,
-        &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"],
-    );
-    let count = |field: &str| status[field].as_i64().unwrap_or(0);
-    for field in ["fullyLabeledReplicas", "readyReplicas", "availableReplicas"] {
-        if count(field) > count("replicas") {
-            faults.invalid(&format!("status.{field}"), &status[field], "cannot be greater than status.replicas");
-        }
-    }
-    if count("availableReplicas") > count("readyReplicas") {
-        faults.invalid(
-            "status.availableReplicas",
-            &status["availableReplicas"],
-            "cannot be greater than readyReplicas",
-        );
+/// The defaults of the pod template under a key.
+pub(super) fn fill_template(spec: &mut Map<String, Value>, key: &str) {
+    if let Some(spec) = object(spec.get_mut(key)).and_then(|template| object(template.get_mut("spec"))) {
+        pod::defaults::spec(spec);
     }
 }
 
-fn counters(faults: &mut Faults, status: &Value, fields: &[&str]) {
+pub(super) fn counters(faults: &mut Faults, status: &Value, fields: &[&str]) {
     for field in fields {
         faults.not_negative(&format!("status.{field}"), &status[*field]);
     }
 }
 
-fn replicas_and_template(faults: &mut Faults, spec: &Value, kind: &str) {
+pub(super) fn replicas_and_template(faults: &mut Faults, spec: &Value, kind: &str) {
     faults.not_negative("spec.replicas", &spec["replicas"]);
     let selector = &spec["selector"];
     let empty = |key: &str| selector[key].as_object().is_none_or(serde_json::Map::is_empty);
@@ -92,7 +62,7 @@ fn replicas_and_template(faults: &mut Faults, spec: &Value, kind: &str) {
         faults.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
     }
     metadata::template(faults, "spec.template.metadata", &template["metadata"]);
-    pod::spec(faults, "spec.template.spec", &template["spec"]);
+    pod::rules::spec(faults, "spec.template.spec", &template["spec"]);
     faults.one_of("spec.template.spec.restartPolicy", &template["spec"]["restartPolicy"], &["Always"]);
     if !template["spec"]["activeDeadlineSeconds"].is_null() {
         faults.forbidden(
@@ -105,45 +75,16 @@ fn replicas_and_template(faults: &mut Faults, spec: &Value, kind: &str) {
     }
 }
 
-fn strategy(faults: &mut Faults, strategy: &Value) {
-    match text(strategy, "type") {
-        "Recreate" => {
-            if !strategy["rollingUpdate"].is_null() {
-                faults.forbidden(
-                    "spec.strategy.rollingUpdate",
-                    "may not be specified when strategy `type` is 'Recreate'",
-                );
-            }
-        }
-        "RollingUpdate" => {
-            let rolling = &strategy["rollingUpdate"];
-            if rolling.is_null() {
-                faults.required("spec.strategy.rollingUpdate", "this should be defaulted and never be nil");
-                return;
-            }
-            let path = |field: &str| format!("spec.strategy.rollingUpdate.{field}");
-            for field in ["maxUnavailable", "maxSurge"] {
-                number_or_percent(faults, &path(field), &rolling[field], field == "maxUnavailable");
-            }
-            if is_zero(&rolling["maxUnavailable"]) && is_zero(&rolling["maxSurge"]) {
-                let detail = "may not be 0 when `maxSurge` is 0";
-                faults.invalid(&path("maxUnavailable"), &rolling["maxUnavailable"], detail);
-            }
-        }
-        _ => faults.one_of("spec.strategy.type", &json!(text(strategy, "type")), &["Recreate", "RollingUpdate"]),
-    }
-}
-
 /// A percentage as a number of hundredths, where the value is one.
-fn percent(value: &Value) -> Option<i64> {
+pub(super) fn percent(value: &Value) -> Option<i64> {
     value.as_str()?.strip_suffix('%').filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok()
 }
 
-fn is_zero(value: &Value) -> bool {
+pub(super) fn is_zero(value: &Value) -> bool {
     value.as_i64() == Some(0) || percent(value) == Some(0)
 }
 
-fn number_or_percent(faults: &mut Faults, path: &str, value: &Value, at_most_all: bool) {
+pub(super) fn number_or_percent(faults: &mut Faults, path: &str, value: &Value, at_most_all: bool) {
     match (value.as_i64(), percent(value)) {
         (Some(_), _) => faults.not_negative(path, value),
         (None, Some(percent)) if at_most_all && percent > 100 => faults.invalid(path, value, "must not be greater than 100%"),
@@ -182,4 +123,44 @@ pub(super) fn label_selector(faults: &mut Faults, path: &str, selector: &Value) 
             faults.named(&path, value, names::label_value(value));
         }
     }
+}
+
+/// Names of the template's containers.
+fn container_names(object: &Value) -> String {
+    containers(object, "name")
+}
+
+/// Images of the template's containers.
+fn container_images(object: &Value) -> String {
+    containers(object, "image")
+}
+
+fn containers(object: &Value, key: &str) -> String {
+    let containers = columns::list(&object["spec"]["template"]["spec"]["containers"]);
+    containers.iter().map(|container| columns::text(&container[key])).collect::<Vec<_>>().join(",")
+}
+
+/// A label selector as one line, sorted by key: `app=web,tier in (a,b),!old`.
+pub(super) fn selector(selector: &Value) -> String {
+    let mut terms: Vec<(&str, String)> = Vec::new();
+    for (key, value) in selector["matchLabels"].as_object().into_iter().flatten() {
+        terms.push((key, format!("{key}={}", columns::text(value))));
+    }
+    for expression in columns::list(&selector["matchExpressions"]) {
+        let key = columns::text(&expression["key"]);
+        let mut values: Vec<&str> = columns::list(&expression["values"]).iter().map(columns::text).collect();
+        values.sort_unstable();
+        let values = values.join(",");
+        terms.push((
+            key,
+            match columns::text(&expression["operator"]) {
+                "In" => format!("{key} in ({values})"),
+                "NotIn" => format!("{key} notin ({values})"),
+                "DoesNotExist" => format!("!{key}"),
+                _ => key.to_owned(),
+            },
+        ));
+    }
+    terms.sort_by(|a, b| a.0.cmp(b.0));
+    terms.into_iter().map(|(_, term)| term).collect::<Vec<_>>().join(",")
 }

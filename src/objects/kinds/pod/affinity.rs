@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::pod::EFFECTS;
-use super::workload::label_selector;
-use super::{Faults, list, names, text};
+use super::rules::EFFECTS;
+use crate::kinds::workload::label_selector;
+use crate::validation::{Faults, list, names, text};
 
-pub(super) fn affinity(faults: &mut Faults, path: &str, affinity: &Value) {
+pub(in crate::kinds) fn affinity(faults: &mut Faults, path: &str, affinity: &Value) {
     let node = format!("{path}.nodeAffinity");
     let needed = &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     if !needed.is_null() {
@@ -98,7 +98,7 @@ fn pod_term(faults: &mut Faults, path: &str, term: &Value) {
     }
 }
 
-pub(super) fn tolerations(faults: &mut Faults, path: &str, tolerations: &Value) {
+pub(in crate::kinds) fn tolerations(faults: &mut Faults, path: &str, tolerations: &Value) {
     for (path, toleration) in list(path, tolerations) {
         let (key, operator) = (text(toleration, "key"), text(toleration, "operator"));
         if !key.is_empty() {
@@ -134,7 +134,7 @@ pub(super) fn tolerations(faults: &mut Faults, path: &str, tolerations: &Value) 
     }
 }
 
-pub(super) fn topology_spread(faults: &mut Faults, path: &str, constraints: &Value) {
+pub(in crate::kinds) fn topology_spread(faults: &mut Faults, path: &str, constraints: &Value) {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (path, constraint) in list(path, constraints) {
         let (key, when) = (text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"));
@@ -162,7 +162,7 @@ pub(super) fn topology_spread(faults: &mut Faults, path: &str, constraints: &Val
     }
 }
 
-pub(super) fn host_aliases(faults: &mut Faults, path: &str, aliases: &Value) {
+pub(in crate::kinds) fn host_aliases(faults: &mut Faults, path: &str, aliases: &Value) {
     for (path, alias) in list(path, aliases) {
         let address = text(alias, "ip");
         if address.parse::<std::net::IpAddr>().is_err() {
