@@ -258,9 +258,11 @@ fn is_type_key(key: &str) -> bool {
     key == "apiVersion" || key == "kind"
 }
 
-/// Whether the objects in a field carry `apiVersion` and `kind` of their own: items of lists, and embedded options.
+/// Whether the objects in a field carry `apiVersion` and `kind` of their own: items of lists, embedded options, and the
+/// claims of a stateful set.
 fn carries_type(message: &Message, field: &Field) -> bool {
     (field.json == "items" && message.name.ends_with("List"))
+        || field.json == "volumeClaimTemplates"
         || matches!(field.ty, Type::Message(name) if name.ends_with(".DeleteOptions"))
 }
 

@@ -18,6 +18,8 @@ pub(crate) enum Default {
     Text(&'static str),
     /// A number.
     Number(i64),
+    /// A number of which zero means absence: no pointer upstream.
+    NotZero(i64),
     /// True or false.
     Flag(bool),
     /// An empty object: structs that are no pointers upstream are always there.
@@ -28,7 +30,7 @@ impl Default {
     fn value(self) -> Value {
         match self {
             Self::Text(text) => json!(text),
-            Self::Number(number) => json!(number),
+            Self::Number(number) | Self::NotZero(number) => json!(number),
             Self::Flag(flag) => json!(flag),
             Self::Struct => json!({}),
         }
@@ -61,7 +63,12 @@ pub fn admission_defaults(kind: &Kind, value: &mut Value) {
 
 /// Sets the field at a path (`spec.ports[].protocol`), where what is around it is there.
 fn constant(map: &mut Map<String, Value>, path: &str, default: Default) {
-    let Some((step, rest)) = path.split_once('.') else { return or_set(map, path, default.value()) };
+    let Some((step, rest)) = path.split_once('.') else {
+        if matches!(default, Default::NotZero(_)) && map.get(path).and_then(Value::as_i64) == Some(0) {
+            map.remove(path);
+        }
+        return or_set(map, path, default.value());
+    };
     match step.strip_suffix("[]") {
         Some(step) => objects(map.get_mut(step)).for_each(|map| constant(map, rest, default)),
         None => {

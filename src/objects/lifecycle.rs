@@ -56,7 +56,7 @@ pub fn prepare_create(kind: &Kind, value: &mut Value, uid: &str, now: &str, suff
 ///
 /// Keeps what no client may change (uid, creation and deletion times), keeps the status on main writes and everything
 /// but the status on status writes, and counts the generation. `subresource` is the last part of the URL: `status`,
-/// `finalize`, `scale`, `binding`, `ephemeralcontainers`, …. Follows `registry/rest/update.go` and the kinds' strategies.
+/// `finalize`, `scale`, `binding`, `ephemeralcontainers`, `approval`, …. Follows `registry/rest/update.go` and the kinds' strategies.
 ///
 /// # Errors
 /// 400 for another name or namespace, 409 for another uid, 422 for finalizers added while the object is being deleted.
@@ -66,7 +66,8 @@ pub fn prepare_update(kind: &Kind, old: &Value, new: &mut Value, subresource: Op
         Some("status") => keep_all_but_status(kind, old, new),
         Some("binding" | "eviction") => {}
         Some("finalize") => keep(old, new, "status"),
-        Some("ephemeralcontainers") => keep_all_but_ephemeral_containers(old, new),
+        Some("ephemeralcontainers") => keep_all_but(old, new, "spec", "ephemeralContainers"),
+        Some("approval") => keep_all_but(old, new, "status", "conditions"),
         _ => {
             if kind.has_status {
                 keep(old, new, "status");
@@ -171,12 +172,12 @@ fn keep_all_but_status(kind: &Kind, old: &Value, new: &mut Value) {
     }
 }
 
-/// Debug containers are added through a door of their own, which lets nothing else through.
-fn keep_all_but_ephemeral_containers(old: &Value, new: &mut Value) {
-    let containers = new["spec"]["ephemeralContainers"].clone();
+/// Some fields are changed through a door of their own, which lets nothing else through.
+fn keep_all_but(old: &Value, new: &mut Value, outer: &str, inner: &str) {
+    let given = new[outer][inner].clone();
     let managers = new["metadata"]["managedFields"].clone();
     *new = old.clone();
-    set_or_remove(ensure_map(new, "spec"), "ephemeralContainers", containers);
+    set_or_remove(ensure_map(new, outer), inner, given);
     if !managers.is_null() {
         metadata_of(new).insert("managedFields".into(), managers);
     }

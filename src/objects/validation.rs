@@ -8,10 +8,13 @@
 pub(crate) mod metadata;
 pub mod names;
 
+use std::net::IpAddr;
+
 use serde_json::Value;
 
 use crate::columns::at;
 use crate::kinds::pod::rules;
+use crate::quantity::Quantity;
 use crate::{Cause, Kind};
 
 /// How many faults are reported: enough to mend a manifest, not enough to make an error page of a megabyte.
@@ -143,6 +146,87 @@ impl Faults {
         }
     }
 
+    /// The value must be there, and be one of a few.
+    pub(crate) fn supported(&mut self, field: &str, value: &Value, supported: &[&str]) {
+        if value.as_str().is_none_or(str::is_empty) {
+            self.required(field, "");
+        } else {
+            self.one_of(field, value, supported);
+        }
+    }
+
+    /// A text that must not be empty; says whether it is there.
+    pub(crate) fn needs(&mut self, field: &str, value: &Value) -> bool {
+        let there = value.as_str().is_some_and(|text| !text.is_empty());
+        if !there {
+            self.required(field, "");
+        }
+        there
+    }
+
+    /// A name that must be there and follow a grammar.
+    pub(crate) fn needs_name(&mut self, field: &str, value: &Value, grammar: fn(&str) -> Vec<String>) {
+        if self.needs(field, value) {
+            self.may_be_named(field, value, grammar);
+        }
+    }
+
+    /// A name that follows a grammar where it is there.
+    pub(crate) fn may_be_named(&mut self, field: &str, value: &Value, grammar: fn(&str) -> Vec<String>) {
+        if let Some(name) = value.as_str().filter(|name| !name.is_empty()) {
+            self.named(field, name, grammar(name));
+        }
+    }
+
+    /// Quantities of a list of resources, none of which is negative.
+    pub(crate) fn amounts(&mut self, field: &str, amounts: &Value) {
+        for (name, amount) in amounts.as_object().into_iter().flatten() {
+            let path = format!("{field}[{name}]");
+            self.named(&path, name, names::label_key(name));
+            if Quantity::from_value(amount).is_ok_and(|quantity| quantity.sign() < 0) {
+                self.invalid(&path, amount, "must be greater than or equal to 0");
+            }
+        }
+    }
+
+    /// Nothing below `field` may change but what `mutable` names.
+    pub(crate) fn settled(&mut self, field: &str, old: &Value, new: &Value, mutable: &[&str], detail: &str) {
+        let rest = |value: &Value| {
+            let mut map = value.as_object().cloned().unwrap_or_default();
+            mutable.iter().for_each(|key| drop(map.remove(*key)));
+            map
+        };
+        if rest(old) != rest(new) {
+            self.forbidden(field, detail);
+        }
+    }
+
+    pub(crate) fn port(&mut self, field: &str, value: &Value) {
+        if !(1..=65535).contains(&value.as_i64().unwrap_or(0)) {
+            self.invalid(field, value, "must be between 1 and 65535, inclusive");
+        }
+    }
+
+    /// A number of a port, or its name.
+    pub(crate) fn port_or_name(&mut self, field: &str, value: &Value) {
+        match value.as_str() {
+            Some(name) => self.named(field, name, names::port_name(name)),
+            None => self.port(field, value),
+        }
+    }
+
+    pub(crate) fn address(&mut self, field: &str, value: &Value) {
+        if value.as_str().is_none_or(|text| text.parse::<IpAddr>().is_err()) {
+            self.invalid(field, value, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        }
+    }
+
+    pub(crate) fn cidr(&mut self, field: &str, value: &Value) {
+        if value.as_str().is_none_or(|text| cidr(text).is_none()) {
+            self.invalid(field, value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+        }
+    }
+
     pub(crate) fn not_negative(&mut self, field: &str, value: &Value) {
         if value.as_i64().is_some_and(|number| number < 0) {
             self.invalid(field, value, "must be greater than or equal to 0");
@@ -173,6 +257,34 @@ impl Faults {
             let value = value.as_str().unwrap_or("");
             self.named(field, value, names::label_value(value));
         }
+    }
+}
+
+/// A range of addresses: its first address and how many bits of it count.
+pub(crate) fn cidr(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, bits) = text.split_once('/')?;
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let plain = bits.bytes().all(|byte| byte.is_ascii_digit()) && (bits == "0" || !bits.starts_with('0'));
+    bits.parse().ok().filter(|bits| plain && *bits <= most).map(|bits| (address, bits))
+}
+
+/// The names of the fields of an object that are there.
+pub(crate) fn present<'a>(value: &'a Value, but: &[&str]) -> Vec<&'a str> {
+    let fields = value.as_object().into_iter().flatten();
+    fields
+        .filter(|(key, value)| !value.is_null() && !but.contains(&key.as_str()))
+        .map(|(key, _)| key.as_str())
+        .collect()
+}
+
+pub(crate) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        _ => false,
     }
 }
 

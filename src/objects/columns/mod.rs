@@ -172,5 +172,30 @@ pub(crate) fn count(value: &Value) -> usize {
     }
 }
 
+/// Labels, or a map that selects by them, on one line: `a=1,b=2`.
+pub(crate) fn labels(map: &Value) -> String {
+    let pairs: Vec<String> =
+        map.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", text(value))).collect();
+    if pairs.is_empty() { "<none>".into() } else { pairs.join(",") }
+}
+
+/// The first few of many, and how many more there are.
+pub(crate) fn first(all: &[String], most: usize) -> String {
+    match all {
+        [] => "<none>".into(),
+        all if all.len() > most => format!("{} + {} more...", all[..most].join(","), all.len() - most),
+        all => all.join(","),
+    }
+}
+
+/// A number, a text, or a quantity as people read it.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -3,9 +3,9 @@
 //! Follows `pkg/apis/core/validation/events.go` and `pkg/registry/core/event/strategy.go`.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::Declaration;
+use super::{Conversion, Declaration};
 use crate::columns::{self, Column, NAME, number, since, text_or};
 use crate::validation::{Faults, text};
 
@@ -30,6 +30,57 @@ pub(super) static EVENT: Declaration = Declaration {
     cells: Some(cells),
     ..Declaration::plain("", "v1", "Event", "events")
 };
+
+/// The newer form of the same objects: other names of the same fields.
+pub(super) static EVENTS_V1: Declaration = Declaration {
+    short_names: &["ev"],
+    stored: Some(("", "events")),
+    convert: Some(Conversion { of: ("v1", "Event"), to_stored: to_core, from_stored: from_core }),
+    selects_as: &[
+        ("regarding.kind", "involvedObject.kind"),
+        ("regarding.namespace", "involvedObject.namespace"),
+        ("regarding.name", "involvedObject.name"),
+        ("regarding.uid", "involvedObject.uid"),
+        ("regarding.apiVersion", "involvedObject.apiVersion"),
+        ("regarding.resourceVersion", "involvedObject.resourceVersion"),
+        ("regarding.fieldPath", "involvedObject.fieldPath"),
+        ("reportingController", "reportingComponent"),
+        ("reason", "reason"),
+        ("type", "type"),
+    ],
+    columns: COLUMNS,
+    cells: Some(cells),
+    ..Declaration::plain("events.k8s.io", "v1", "Event", "events")
+};
+
+/// Fields by their names in core and in `events.k8s.io`.
+const RENAMED: [(&str, &str); 7] = [
+    ("involvedObject", "regarding"),
+    ("message", "note"),
+    ("source", "deprecatedSource"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("count", "deprecatedCount"),
+    ("reportingComponent", "reportingController"),
+];
+
+fn to_core(map: &mut Map<String, Value>) {
+    for (core, newer) in RENAMED {
+        rename(map, newer, core);
+    }
+}
+
+fn from_core(map: &mut Map<String, Value>) {
+    for (core, newer) in RENAMED {
+        rename(map, core, newer);
+    }
+}
+
+fn rename(map: &mut Map<String, Value>, from: &str, to: &str) {
+    if let Some(value) = map.remove(from) {
+        map.insert(to.into(), value);
+    }
+}
 
 /// An event lies in the namespace of what it is about; events about cluster-scoped objects in `default`.
 fn rules(faults: &mut Faults, value: &Value) {

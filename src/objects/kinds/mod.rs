@@ -4,14 +4,32 @@
 //! kinds have alike (decoding, canonical form, metadata, patches, field ownership, deletion) is written once, elsewhere
 //! in this crate, and asks the declaration where kinds differ. A kind that is not in [`ALL`] is not served.
 
+mod address;
+mod admission;
+mod certificates;
+mod classes;
 mod config;
+mod csi;
+mod endpoints;
 mod event;
+mod extension;
+mod flow_control;
+mod horizontal_pod_autoscaler;
+mod ingress;
 mod lease;
 mod namespace;
+mod network_policy;
 mod node;
+mod persistent_volume;
 pub(crate) mod pod;
+mod pod_disruption_budget;
+mod quota;
+mod rbac;
+mod resource_claim;
+mod service;
 mod service_account;
-pub(crate) mod workload;
+mod storage_class;
+mod workload;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -173,7 +191,60 @@ pub(crate) static ALL: &[&Declaration] = &[
     &config::SECRET,
     &service_account::SERVICE_ACCOUNT,
     &event::EVENT,
+    &service::SERVICE,
+    &endpoints::ENDPOINTS,
+    &persistent_volume::PERSISTENT_VOLUME,
+    &persistent_volume::PERSISTENT_VOLUME_CLAIM,
+    &quota::RESOURCE_QUOTA,
+    &quota::LIMIT_RANGE,
+    &workload::replication_controller::REPLICATION_CONTROLLER,
+    &workload::pod_template::POD_TEMPLATE,
     &workload::deployment::DEPLOYMENT,
     &workload::replica_set::REPLICA_SET,
+    &workload::stateful_set::STATEFUL_SET,
+    &workload::daemon_set::DAEMON_SET,
+    &workload::controller_revision::CONTROLLER_REVISION,
+    &workload::job::JOB,
+    &workload::cron_job::CRON_JOB,
+    &horizontal_pod_autoscaler::V2,
+    &horizontal_pod_autoscaler::V1,
+    &pod_disruption_budget::POD_DISRUPTION_BUDGET,
+    &rbac::ROLE,
+    &rbac::CLUSTER_ROLE,
+    &rbac::ROLE_BINDING,
+    &rbac::CLUSTER_ROLE_BINDING,
+    &ingress::INGRESS,
+    &ingress::INGRESS_CLASS,
+    &network_policy::NETWORK_POLICY,
+    &address::SERVICE_CIDR,
+    &address::IP_ADDRESS,
+    &endpoints::ENDPOINT_SLICE,
+    &event::EVENTS_V1,
     &lease::LEASE,
+    &storage_class::STORAGE_CLASS,
+    &storage_class::VOLUME_ATTRIBUTES_CLASS,
+    &storage_class::VOLUME_ATTACHMENT,
+    &csi::CSI_DRIVER,
+    &csi::CSI_NODE,
+    &csi::CSI_STORAGE_CAPACITY,
+    &classes::PRIORITY_CLASS,
+    &classes::RUNTIME_CLASS,
+    &certificates::CERTIFICATE_SIGNING_REQUEST,
+    &certificates::CLUSTER_TRUST_BUNDLE,
+    &certificates::POD_CERTIFICATE_REQUEST,
+    &admission::MUTATING_WEBHOOK_CONFIGURATION,
+    &admission::VALIDATING_WEBHOOK_CONFIGURATION,
+    &admission::VALIDATING_ADMISSION_POLICY,
+    &admission::VALIDATING_ADMISSION_POLICY_BINDING,
+    &admission::MUTATING_ADMISSION_POLICY,
+    &admission::MUTATING_ADMISSION_POLICY_BINDING,
+    &flow_control::FLOW_SCHEMA,
+    &flow_control::PRIORITY_LEVEL_CONFIGURATION,
+    &resource_claim::RESOURCE_CLAIM,
+    &resource_claim::RESOURCE_CLAIM_TEMPLATE,
+    &resource_claim::DEVICE_CLASS,
+    &resource_claim::RESOURCE_SLICE,
+    &resource_claim::DEVICE_TAINT_RULE,
+    &extension::CUSTOM_RESOURCE_DEFINITION,
+    &extension::API_SERVICE,
 ];

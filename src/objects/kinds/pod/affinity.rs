@@ -10,13 +10,7 @@ pub(in crate::kinds) fn affinity(faults: &mut Faults, path: &str, affinity: &Val
     let node = format!("{path}.nodeAffinity");
     let needed = &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     if !needed.is_null() {
-        let path = format!("{node}.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms");
-        if needed["nodeSelectorTerms"].as_array().is_none_or(Vec::is_empty) {
-            faults.required(&path, "must have at least one node selector term");
-        }
-        for (path, term) in list(&path, &needed["nodeSelectorTerms"]) {
-            node_term(faults, &path, term);
-        }
+        node_selector(faults, &format!("{node}.requiredDuringSchedulingIgnoredDuringExecution"), needed);
     }
     let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
     for (path, term) in list(&format!("{node}.{preferred}"), &affinity["nodeAffinity"][preferred]) {
@@ -32,6 +26,17 @@ pub(in crate::kinds) fn affinity(faults: &mut Faults, path: &str, affinity: &Val
             weight(faults, &path, term);
             pod_term(faults, &format!("{path}.podAffinityTerm"), &term["podAffinityTerm"]);
         }
+    }
+}
+
+/// Rules of a `NodeSelector`, of which one term must match.
+pub(in crate::kinds) fn node_selector(faults: &mut Faults, path: &str, selector: &Value) {
+    let path = format!("{path}.nodeSelectorTerms");
+    if selector["nodeSelectorTerms"].as_array().is_none_or(Vec::is_empty) {
+        faults.required(&path, "must have at least one node selector term");
+    }
+    for (path, term) in list(&path, &selector["nodeSelectorTerms"]) {
+        node_term(faults, &path, term);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Pods, and the pod specs inside of the workloads' templates.
 
-pub(in crate::kinds) mod affinity;
 pub(crate) mod admission;
+pub(in crate::kinds) mod affinity;
 mod container;
 pub(crate) mod defaults;
 pub(crate) mod rules;

@@ -39,7 +39,8 @@ pub(in crate::kinds) fn volumes<'a>(faults: &mut Faults, path: &str, volumes: &'
     seen
 }
 
-fn source(faults: &mut Faults, path: &str, kind: &str, source: &Value) {
+/// Rules of one source of a volume.
+pub(in crate::kinds) fn source(faults: &mut Faults, path: &str, kind: &str, source: &Value) {
     let needs = |faults: &mut Faults, fields: &[&str]| {
         for field in fields {
             if text(source, field).is_empty() {

@@ -3,8 +3,15 @@
 //!
 //! Follows `pkg/apis/apps/validation/validation.go` and `pkg/apis/core/validation/validation.go`.
 
+pub(super) mod controller_revision;
+pub(super) mod cron_job;
+pub(super) mod daemon_set;
 pub(super) mod deployment;
+pub(super) mod job;
+pub(super) mod pod_template;
 pub(super) mod replica_set;
+pub(super) mod replication_controller;
+pub(super) mod stateful_set;
 
 use serde_json::{Map, Value, json};
 
@@ -12,12 +19,12 @@ use super::pod;
 use crate::columns::{self, CONTAINERS, Column, IMAGES};
 use crate::defaulting::object;
 use crate::selector::Labels;
-use crate::validation::{Faults, list, metadata, names, text};
+use crate::validation::{Faults, is_empty, list, metadata, names, text};
 
 /// The three columns that tell a workload's template and selector.
 pub(super) const TEMPLATE_COLUMNS: [Column; 3] = [
-    CONTAINERS.made(|object, _| json!(container_names(object))),
-    IMAGES.made(|object, _| json!(container_images(object))),
+    CONTAINERS.made(|object, _| json!(containers(&object["spec"]["template"], "name"))),
+    IMAGES.made(|object, _| json!(containers(&object["spec"]["template"], "image"))),
     Column::wide("Selector", "Labels by which the pods are found.")
         .made(|object, _| json!(selector(&object["spec"]["selector"]))),
 ];
@@ -35,19 +42,11 @@ pub(super) fn counters(faults: &mut Faults, status: &Value, fields: &[&str]) {
     }
 }
 
+/// Rules of the number of replicas, the selector and the template of the kinds whose pods are never done.
 pub(super) fn replicas_and_template(faults: &mut Faults, spec: &Value, kind: &str) {
     faults.not_negative("spec.replicas", &spec["replicas"]);
     let selector = &spec["selector"];
-    let empty = |key: &str| selector[key].as_object().is_none_or(serde_json::Map::is_empty);
-    if selector.is_null() {
-        faults.required("spec.selector", "");
-    } else {
-        label_selector(faults, "spec.selector", selector);
-        if empty("matchLabels") && selector["matchExpressions"].as_array().is_none_or(Vec::is_empty) {
-            let which = kind.to_lowercase();
-            faults.invalid("spec.selector", selector, format!("empty selector is invalid for {which}"));
-        }
-    }
+    needed_selector(faults, selector, &kind.to_lowercase());
     let template = &spec["template"];
     if template.is_null() {
         faults.required("spec.template", "");
@@ -57,12 +56,33 @@ pub(super) fn replicas_and_template(faults: &mut Faults, spec: &Value, kind: &st
         && !selector.is_null()
         && !labels.matches_value(&template["metadata"]["labels"])
     {
-        let shown =
-            if template["metadata"]["labels"].is_null() { json!({}) } else { template["metadata"]["labels"].clone() };
-        faults.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
+        mismatch(faults, template);
     }
-    metadata::template(faults, "spec.template.metadata", &template["metadata"]);
-    pod::rules::spec(faults, "spec.template.spec", &template["spec"]);
+    lasting_template(faults, template, kind);
+}
+
+/// A selector that is there and selects something.
+pub(super) fn needed_selector(faults: &mut Faults, selector: &Value, which: &str) {
+    if selector.is_null() {
+        faults.required("spec.selector", "");
+        return;
+    }
+    label_selector(faults, "spec.selector", selector);
+    if is_empty(&selector["matchLabels"]) && is_empty(&selector["matchExpressions"]) {
+        faults.invalid("spec.selector", selector, format!("empty selector is invalid for {which}"));
+    }
+}
+
+/// The fault of a template whose pods the selector would not find.
+pub(super) fn mismatch(faults: &mut Faults, template: &Value) {
+    let labels = &template["metadata"]["labels"];
+    let shown = if labels.is_null() { json!({}) } else { labels.clone() };
+    faults.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
+}
+
+/// Rules of a template of pods that are started again whenever they end.
+pub(super) fn lasting_template(faults: &mut Faults, template: &Value, kind: &str) {
+    pod_template(faults, "spec.template", template);
     faults.one_of("spec.template.spec.restartPolicy", &template["spec"]["restartPolicy"], &["Always"]);
     if !template["spec"]["activeDeadlineSeconds"].is_null() {
         faults.forbidden(
@@ -70,8 +90,19 @@ pub(super) fn replicas_and_template(faults: &mut Faults, spec: &Value, kind: &st
             format!("activeDeadlineSeconds in {kind} is not Supported"),
         );
     }
-    if template["spec"]["ephemeralContainers"].as_array().is_some_and(|list| !list.is_empty()) {
-        faults.forbidden("spec.template.spec.ephemeralContainers", "ephemeral containers not allowed in pod template");
+    no_ephemeral(faults, "spec.template", template);
+}
+
+/// Rules of any pod template.
+pub(super) fn pod_template(faults: &mut Faults, path: &str, template: &Value) {
+    metadata::template(faults, &format!("{path}.metadata"), &template["metadata"]);
+    pod::rules::spec(faults, &format!("{path}.spec"), &template["spec"]);
+}
+
+pub(super) fn no_ephemeral(faults: &mut Faults, path: &str, template: &Value) {
+    if !is_empty(&template["spec"]["ephemeralContainers"]) {
+        let path = format!("{path}.spec.ephemeralContainers");
+        faults.forbidden(&path, "ephemeral containers not allowed in pod template");
     }
 }
 
@@ -125,19 +156,15 @@ pub(super) fn label_selector(faults: &mut Faults, path: &str, selector: &Value) 
     }
 }
 
-/// Names of the template's containers.
-fn container_names(object: &Value) -> String {
-    containers(object, "name")
-}
-
-/// Images of the template's containers.
-fn container_images(object: &Value) -> String {
-    containers(object, "image")
-}
-
-fn containers(object: &Value, key: &str) -> String {
-    let containers = columns::list(&object["spec"]["template"]["spec"]["containers"]);
+/// Names or images of a template's containers.
+pub(super) fn containers(template: &Value, key: &str) -> String {
+    let containers = columns::list(&template["spec"]["containers"]);
     containers.iter().map(|container| columns::text(&container[key])).collect::<Vec<_>>().join(",")
+}
+
+/// A label selector as tables of most kinds show it.
+pub(super) fn selector_or_none(object: &Value) -> String {
+    Some(selector(&object["spec"]["selector"])).filter(|text| !text.is_empty()).unwrap_or_else(|| "<none>".into())
 }
 
 /// A label selector as one line, sorted by key: `app=web,tier in (a,b),!old`.

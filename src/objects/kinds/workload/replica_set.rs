@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{TEMPLATE_COLUMNS, counters, fill_template, replicas_and_template, selector};
+use super::{TEMPLATE_COLUMNS, counters, fill_template, replicas_and_template, selector_or_none};
 use crate::columns::{AGE, Column, NAME};
 use crate::defaulting::Default::Number;
 use crate::defaulting::object;
@@ -32,10 +32,7 @@ pub(in crate::kinds) static REPLICA_SET: Declaration = Declaration {
         AGE,
         TEMPLATE_COLUMNS[0],
         TEMPLATE_COLUMNS[1],
-        TEMPLATE_COLUMNS[2].made(|object, _| {
-            let selector = Some(selector(&object["spec"]["selector"])).filter(|text| !text.is_empty());
-            json!(selector.unwrap_or_else(|| "<none>".into()))
-        }),
+        TEMPLATE_COLUMNS[2].made(|object, _| json!(selector_or_none(object))),
     ],
     ..Declaration::plain("apps", "v1", "ReplicaSet", "replicasets")
 };
