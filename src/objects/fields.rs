@@ -118,7 +118,23 @@ pub enum Type {
     Duration,
     /// A list of texts in JSON; the texts as repeated field 1 of a message on the wire (`ExtraValue`, `Verbs`).
     Strings,
+    /// A schema of a custom resource ([`SCHEMA`]), or what may stand instead of one.
+    SchemaOr(Instead),
 }
+
+/// What may stand instead of a schema; beside each, how the wire numbers the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instead {
+    /// `true` or `false`, as field 1; the schema as field 2.
+    Flag,
+    /// A list of schemas, as field 2; the schema as field 1.
+    Schemas,
+    /// A list of texts, as field 2; the schema as field 1.
+    Names,
+}
+
+/// The message of a schema.
+pub const SCHEMA: &str = "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 impl Message {
     /// The field with a JSON name, looking through inline fields; names are case-sensitive.
@@ -232,12 +248,17 @@ fn type_of(name: &'static str) -> Type {
         "k8s.io.apimachinery.pkg.apis.meta.v1.MicroTime" => Type::MicroTime,
         "k8s.io.apimachinery.pkg.apis.meta.v1.FieldsV1" => Type::FieldsV1,
         "k8s.io.apimachinery.pkg.apis.meta.v1.Duration" => Type::Duration,
-        // A schema where a flag, a list of schemas or a list of names may stand too is taken as it comes.
         "k8s.io.apimachinery.pkg.runtime.RawExtension"
-        | "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSON"
-        | "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray"
-        | "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool"
-        | "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray" => Type::RawExtension,
+        | "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSON" => Type::RawExtension,
+        "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray" => {
+            Type::SchemaOr(Instead::Schemas)
+        }
+        "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool" => {
+            Type::SchemaOr(Instead::Flag)
+        }
+        "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray" => {
+            Type::SchemaOr(Instead::Names)
+        }
         "k8s.io.apimachinery.pkg.apis.meta.v1.Verbs"
         | "k8s.io.api.authentication.v1.ExtraValue"
         | "k8s.io.api.authentication.v1.AttestationValue"

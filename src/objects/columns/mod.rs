@@ -62,6 +62,10 @@ impl Column {
         Self::new(name, "integer", description)
     }
 
+    pub(crate) const fn boolean(name: &'static str, description: &'static str) -> Self {
+        Self::new(name, "boolean", description)
+    }
+
     pub(crate) const fn wide(name: &'static str, description: &'static str) -> Self {
         Self { priority: 1, ..Self::text(name, description) }
     }

@@ -25,7 +25,7 @@ pub(super) static PRIORITY_CLASS: Declaration = Declaration {
     columns: &[
         NAME,
         Column::integer("Value", "The priority of the class's pods.").number("value"),
-        Column { ty: "boolean", ..Column::text("Global-Default", "Whether pods without a class get it.") }
+        Column::boolean("Global-Default", "Whether pods without a class get it.")
             .made(|object, _| json!(object["globalDefault"] == true)),
         AGE,
         Column::text("PreemptionPolicy", "Whether the class's pods push others out.").showing("preemptionPolicy"),

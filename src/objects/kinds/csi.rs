@@ -28,15 +28,15 @@ pub(super) static CSI_DRIVER: Declaration = Declaration {
     immutable: &["spec.attachRequired", "spec.volumeLifecycleModes"],
     columns: &[
         NAME,
-        Column { ty: "boolean", ..Column::text("AttachRequired", "Whether volumes are attached first.") }
+        Column::boolean("AttachRequired", "Whether volumes are attached first.")
             .made(|object, _| json!(object["spec"]["attachRequired"] != false)),
-        Column { ty: "boolean", ..Column::text("PodInfoOnMount", "Whether the driver is told about the pod.") }
+        Column::boolean("PodInfoOnMount", "Whether the driver is told about the pod.")
             .made(|object, _| json!(object["spec"]["podInfoOnMount"] == true)),
-        Column { ty: "boolean", ..Column::text("StorageCapacity", "Whether room decides where pods go.") }
+        Column::boolean("StorageCapacity", "Whether room decides where pods go.")
             .made(|object, _| json!(object["spec"]["storageCapacity"] == true)),
         Column::text("TokenRequests", "Audiences of the tokens the driver gets.")
             .made(|object, _| json!(audiences(object))),
-        Column { ty: "boolean", ..Column::text("RequiresRepublish", "Whether volumes are published again and again.") }
+        Column::boolean("RequiresRepublish", "Whether volumes are published again and again.")
             .made(|object, _| json!(object["spec"]["requiresRepublish"] == true)),
         Column::text("Modes", "Which volumes the driver makes.").made(|object, _| {
             let modes: Vec<&str> =

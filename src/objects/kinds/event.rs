@@ -146,7 +146,7 @@ const COLUMNS: &[Column] = &[
     Column::text("Message", "What happened, for people."),
     Column::wide("First Seen", "Time since the event was first seen."),
     Column::wide("Count", "How often the event was seen."),
-    Column { priority: 1, ..NAME },
+    NAME.widened(),
 ];
 
 fn cells(event: &Value, now: Timestamp) -> Vec<Value> {

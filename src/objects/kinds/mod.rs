@@ -248,3 +248,6 @@ pub(crate) static ALL: &[&Declaration] = &[
     &extension::CUSTOM_RESOURCE_DEFINITION,
     &extension::API_SERVICE,
 ];
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -88,7 +88,9 @@ fn fill(map: &mut Map<String, Value>) {
             if !given.is_empty()
                 && let Some(target) = structure(item, to)
             {
-                given.into_iter().for_each(|(name, amount)| drop(target.entry(name).or_insert(amount)));
+                for (name, amount) in given {
+                    target.entry(name).or_insert(amount);
+                }
             }
         }
     }

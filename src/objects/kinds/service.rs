@@ -149,10 +149,11 @@ fn keep(old: &Value, new: &mut Value) {
     for port in spec.get_mut("ports").and_then(Value::as_array_mut).into_iter().flatten() {
         let given = port["nodePort"].as_i64().unwrap_or(0);
         let held = olds.iter().find(|old| same(old, port)).map_or(0, |old| old["nodePort"].as_i64().unwrap_or(0));
+        let Some(port) = port.as_object_mut() else { continue };
         if has_node_ports(before) && has_node_ports(&after) && given == 0 && held != 0 {
-            port["nodePort"] = json!(held);
+            port.insert("nodePort".into(), json!(held));
         } else if has_node_ports(before) && !has_node_ports(&after) && given == held {
-            port.as_object_mut().map(|port| port.remove("nodePort"));
+            port.remove("nodePort");
         }
     }
     let health = "healthCheckNodePort";

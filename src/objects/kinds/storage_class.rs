@@ -33,7 +33,7 @@ pub(super) static STORAGE_CLASS: Declaration = Declaration {
         Column::text("Provisioner", "Who makes the volumes.").showing("provisioner"),
         Column::text("ReclaimPolicy", "What happens to a volume when its claim goes.").showing("reclaimPolicy"),
         Column::text("VolumeBindingMode", "When volumes are made and bound.").showing("volumeBindingMode"),
-        Column { ty: "string", ..Column::text("AllowVolumeExpansion", "Whether volumes can grow.") }
+        Column::text("AllowVolumeExpansion", "Whether volumes can grow.")
             .made(|object, _| json!(object["allowVolumeExpansion"] == true)),
         AGE,
     ],
@@ -66,7 +66,7 @@ pub(super) static VOLUME_ATTACHMENT: Declaration = Declaration {
         Column::text("Attacher", "Who attaches.").showing("spec.attacher"),
         Column::text("PV", "The volume.").showing("spec.source.persistentVolumeName"),
         Column::text("Node", "The node.").showing("spec.nodeName"),
-        Column { ty: "boolean", ..Column::text("Attached", "Whether it is attached.") }
+        Column::boolean("Attached", "Whether it is attached.")
             .made(|object, _| json!(object["status"]["attached"] == true)),
         AGE,
     ],

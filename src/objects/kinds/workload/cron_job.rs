@@ -31,7 +31,7 @@ pub(in crate::kinds) static CRON_JOB: Declaration = Declaration {
         NAME,
         Column::text("Schedule", "When jobs are made.").showing("spec.schedule"),
         Column::text("Timezone", "The time zone of the schedule.").showing_or("spec.timeZone", "<none>"),
-        Column { ty: "boolean", ..Column::text("Suspend", "Whether no more jobs are made.").flag("spec.suspend") },
+        Column::boolean("Suspend", "Whether no more jobs are made.").flag("spec.suspend"),
         Column::integer("Active", "How many of its jobs are running.").counting("status.active"),
         Column::text("Last Schedule", "Time since the last job was made.").made(|object, now| {
             let last = &object["status"]["lastScheduleTime"];
