@@ -23,7 +23,11 @@ const ATTRIBUTES: Column = Column::text("VolumeAttributesClass", "Class of the v
 pub(super) static PERSISTENT_VOLUME: Declaration = Declaration {
     short_names: &["pv"],
     status: true,
-    defaults: &[("spec.persistentVolumeReclaimPolicy", Text("Retain")), ("spec.volumeMode", Text("Filesystem"))],
+    defaults: &[
+        ("spec.persistentVolumeReclaimPolicy", Text("Retain")),
+        ("spec.volumeMode", Text("Filesystem")),
+        ("spec.hostPath.type", Text("")),
+    ],
     fill: Some(pending),
     rules: Some(volume),
     changed: Some(volume_changed),
