@@ -50,7 +50,10 @@ pub(super) static CLUSTER_TRUST_BUNDLE: Declaration = Declaration {
     named: |name| names::dns_subdomain(name.rsplit(':').next().unwrap_or(name)),
     rules: Some(bundle),
     immutable: &["spec.signerName"],
-    columns: &[NAME, Column::text("SignerName", "Whose authorities these are.").showing("spec.signerName"), AGE],
+    columns: &[
+        NAME,
+        Column::text("SignerName", "Whose authorities these are.").showing_or("spec.signerName", "<none>"),
+    ],
     ..Declaration::cluster("certificates.k8s.io", "v1", "ClusterTrustBundle", "clustertrustbundles")
 };
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::Declaration;
 use super::workload::label_selector;
-use crate::columns::{self, AGE, CREATED_AT, Column, NAME};
+use crate::columns::{self, AGE, Column, NAME};
 use crate::defaulting::Default::{Flag, Text};
 use crate::defaulting::object;
 use crate::quantity::Quantity;
@@ -57,7 +57,11 @@ pub(super) static CSI_NODE: Declaration = Declaration {
 pub(super) static CSI_STORAGE_CAPACITY: Declaration = Declaration {
     rules: Some(capacity),
     immutable: &["nodeTopology", "storageClassName"],
-    columns: &[NAME, CREATED_AT],
+    columns: &[
+        NAME,
+        Column::text("StorageClassName", "Class of the volumes that there is room for.").showing("storageClassName"),
+        Column::text("Capacity", "How much room there is.").showing_or("capacity", "<unset>"),
+    ],
     ..Declaration::plain("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities")
 };
 
