@@ -33,7 +33,7 @@ pub(super) static IP_ADDRESS: Declaration = Declaration {
     named: canonical,
     rules: Some(parent),
     immutable: &["spec.parentRef"],
-    columns: &[NAME, Column::text("ParentRef", "Who holds the address.").made(|object, _| json!(holder(object))), AGE],
+    columns: &[NAME, Column::text("ParentRef", "Who holds the address.").made(|object, _| json!(holder(object)))],
     ..Declaration::cluster("networking.k8s.io", "v1", "IPAddress", "ipaddresses")
 };
 

@@ -21,7 +21,7 @@ pub(super) static FLOW_SCHEMA: Declaration = Declaration {
     columns: &[
         NAME,
         Column::text("PriorityLevel", "The level of the requests.").showing("spec.priorityLevelConfiguration.name"),
-        Column::integer("MatchingPrecedence", "The lowest matches first.").number("spec.matchingPrecedence"),
+        Column::text("MatchingPrecedence", "The lowest matches first.").number("spec.matchingPrecedence"),
         Column::text("DistinguisherMethod", "What makes flows of requests.")
             .showing_or("spec.distinguisherMethod.type", "<none>"),
         AGE,

@@ -47,8 +47,8 @@ const COLUMNS: &[Column] = &[
         let least = &object["spec"]["minReplicas"];
         json!(if least.is_null() { "<unset>".into() } else { least.to_string() })
     }),
-    Column::integer("MaxPods", "Most pods.").number("spec.maxReplicas"),
-    Column::integer("Replicas", "How many pods there are.").number("status.currentReplicas"),
+    Column::text("MaxPods", "Most pods.").number("spec.maxReplicas"),
+    Column::text("Replicas", "How many pods there are.").number("status.currentReplicas"),
     AGE,
 ];
 

@@ -97,7 +97,7 @@ fn tables_are_upstreams() {
         ("IngressClass", json!({}), "Name|Controller|Parameters|Age", "a|example.com/c|P/p|0s"),
         ("NetworkPolicy", json!({}), "Name|Pod-Selector|Age", "a|<none>|0s"),
         ("ServiceCIDR", json!({}), "Name|CIDRs|Age", "a|10.0.0.0/24,fd00::/64|0s"),
-        ("IPAddress", json!({}), "Name|ParentRef|Age", "10.0.0.1|services/n/a|0s"),
+        ("IPAddress", json!({}), "Name|ParentRef", "10.0.0.1|services/n/a"),
         (
             "StorageClass",
             json!({}),
@@ -112,6 +112,8 @@ fn tables_are_upstreams() {
             "Name|AttachRequired|PodInfoOnMount|StorageCapacity|TokenRequests|RequiresRepublish|Modes|Age",
             "a|true|false|false|a|false|Persistent|0s",
         ),
+        ("CSIStorageCapacity", json!({}), "Name|StorageClassName|Capacity", "a|fast|1Gi"),
+        ("ClusterTrustBundle", json!({}), "Name|SignerName", "a|<none>"),
         ("CSINode", json!({}), "Name|Drivers|Age", "a|1|0s"),
         (
             "PriorityClass",
