@@ -29,6 +29,7 @@ pub(super) static CERTIFICATE_SIGNING_REQUEST: Declaration = Declaration {
         faults.immutable("spec", &old["spec"], &new["spec"]);
         settled(faults, old, new);
     }),
+    begin: Some(begin),
     keep_status: Some(keep_status),
     columns: &[
         NAME,
@@ -188,6 +189,15 @@ fn settled(faults: &mut Faults, old: &Value, new: &Value) {
     }
 }
 
+/// Who asks is not for the client to say: the server knows, and writes it.
+fn begin(value: &mut Value) {
+    value["status"] = json!({});
+    let spec = ensure_map(value, "spec");
+    for key in ["username", "uid", "groups", "extra"] {
+        spec.remove(key);
+    }
+}
+
 /// A status write decides nothing: approval and denial stay as they were.
 fn keep_status(old: &Value, new: &mut Value) {
     let decided = |value: &Value| matches!(text(value, "type"), "Approved" | "Denied");
@@ -226,11 +236,8 @@ fn bundle(faults: &mut Faults, value: &Value) {
 fn condition(object: &Value) -> String {
     let kinds: Vec<&str> =
         columns::list(&object["status"]["conditions"]).iter().map(|condition| text(condition, "type")).collect();
-    let mut words = vec![match () {
-        () if kinds.contains(&"Denied") => "Denied",
-        () if kinds.contains(&"Approved") => "Approved",
-        () => "Pending",
-    }];
+    let decided = ["Denied", "Approved"].into_iter().find(|kind| kinds.contains(kind));
+    let mut words = vec![decided.unwrap_or("Pending")];
     if kinds.contains(&"Failed") {
         words.push("Failed");
     }

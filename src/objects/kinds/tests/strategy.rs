@@ -32,7 +32,8 @@ fn a_service_keeps_what_was_allotted() {
 
 #[test]
 fn a_status_write_approves_nothing() {
-    let old = created("CertificateSigningRequest", json!({}));
+    let old = created("CertificateSigningRequest", json!({"spec": {"username": "somebody else"}}));
+    assert_eq!((old["spec"].get("username"), old["spec"].get("extra")), (None, None));
     let approval = json!({"type": "Approved", "status": "True"});
     let failure = json!({"type": "Failed", "status": "True"});
     let patch = json!({"status": {"conditions": [approval, failure], "certificate": "AA=="}});
