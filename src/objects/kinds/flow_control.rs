@@ -168,10 +168,8 @@ fn level(faults: &mut Faults, value: &Value) {
     faults.supported("spec.type", &spec["type"], &["Exempt", "Limited"]);
     let (exempt, limited) = (&spec["exempt"], &spec["limited"]);
     match text(spec, "type") {
-        "Exempt" => {
-            if !limited.is_null() {
-                faults.forbidden("spec.limited", "must be nil if the type is not Limited");
-            }
+        "Exempt" if !limited.is_null() => {
+            faults.forbidden("spec.limited", "must be nil if the type is not Limited");
         }
         "Limited" => {
             if !exempt.is_null() {

@@ -1,6 +1,6 @@
 //! What writes and deletions make of objects, where a kind has its own way; and other forms of stored objects.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{NOW, created, of, updated};
 use crate::lifecycle::{DeleteOptions, Deletion, prepare_delete};
@@ -112,5 +112,24 @@ fn doors_for_parts_exist() {
     for (name, scale) in [("StatefulSet", true), ("ReplicationController", true), ("DaemonSet", false), ("Job", false)]
     {
         assert_eq!((of(name).has_status, of(name).has_scale), (true, scale), "{name}");
+    }
+}
+
+#[test]
+fn schemas_may_be_flags_and_lists() {
+    let schema = |part: Value| {
+        let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": part}});
+        canonical::decode_value(
+            of("CustomResourceDefinition"),
+            super::sample("CustomResourceDefinition", json!({"spec": {"versions": [version]}})),
+        )
+    };
+    let good = json!({"type": "object", "additionalProperties": false, "items": [{"type": "string"}], "dependencies": {"a": ["b"]}});
+    assert_eq!(schema(good).unwrap().1, []);
+    let (_, odd) = schema(json!({"additionalProperties": {"type": "string", "tpye": "x"}})).unwrap();
+    let place = "spec.versions[0].schema.openAPIV3Schema.additionalProperties.tpye";
+    assert_eq!(odd.iter().map(ToString::to_string).collect::<Vec<_>>(), [format!("unknown field \"{place}\"")]);
+    for bad in [json!({"additionalProperties": 7}), json!({"items": [7]}), json!({"dependencies": {"a": [1]}})] {
+        assert_eq!(schema(bad.clone()).unwrap_err().code, 400, "{bad}");
     }
 }
