@@ -87,7 +87,7 @@ macro_rules! typed {
 }
 
 fn register(generator: &mut SchemaGenerator, message: &str) {
-    typed! {
+    typed!(
         generator, message,
         "k8s.io.api.core.v1.Pod" => core::v1::Pod,
         "k8s.io.api.core.v1.ConfigMap" => core::v1::ConfigMap,
@@ -158,7 +158,7 @@ fn register(generator: &mut SchemaGenerator, message: &str) {
         "k8s.io.api.authorization.v1.SelfSubjectAccessReview" => authorization::v1::SelfSubjectAccessReview,
         "k8s.io.api.authorization.v1.SelfSubjectRulesReview" => authorization::v1::SelfSubjectRulesReview,
         "k8s.io.api.authorization.v1.SubjectAccessReview" => authorization::v1::SubjectAccessReview,
-    };
+    );
 }
 
 /// Adds merge rules to a component's properties.
