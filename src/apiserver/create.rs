@@ -56,7 +56,7 @@ pub async fn store(
         let object = prepare(call, target, options, value.clone(), track)?;
         let name = object["metadata"]["name"].as_str().unwrap_or("").to_owned();
         let key = Key::new(kind.resource(), &target.namespace, &name);
-        let object = Arc::new(reply::damaged(Object::new(kind, &object))?);
+        let object = Arc::new(reply::damaged(Object::new(target.kind.stored(), &object))?);
         let mut preconditions = Vec::new();
         if kind.namespaced {
             preconditions.push(Precondition::Active(Key::new("namespaces", "", &target.namespace)));
@@ -99,8 +99,14 @@ fn prepare(
     mut value: Value,
     track: bool,
 ) -> Result<Value, Status> {
-    let kind: &Kind = target.kind;
+    let kind = target.kind.stored();
     let now = write::now();
+    if !target.kind.is_stored() {
+        // What came in another form is checked and kept in the stored one.
+        defaulting::apply(target.kind, &mut value);
+        target.kind.to_stored(&mut value);
+        canonical::canonicalize(kind, &mut value)?;
+    }
     defaulting::apply(kind, &mut value);
     lifecycle::prepare_create(kind, &mut value, &base::random::uid(), &now, &base::random::suffix(SUFFIX_LENGTH))?;
     defaulting::admission_defaults(kind, &mut value);

@@ -68,7 +68,11 @@ pub async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> Result<Re
         if position > 0 {
             out.put_u8(b',');
         }
-        stored.write_json(&mut out);
+        if kind.is_stored() {
+            stored.write_json(&mut out);
+        } else {
+            out.put_slice(reply::shown(kind, stored)?.to_string().as_bytes());
+        }
     }
     out.put_slice(b"]}");
     Ok(reply::json(200, out.freeze()))
@@ -92,7 +96,7 @@ async fn remove_selected(call: &Call, target: &Target, options: &DeleteOptions, 
 /// As [`delete`].
 pub async fn remove(call: &Call, target: &Target, options: &DeleteOptions) -> Result<Deleted, Status> {
     admission::delete(target)?;
-    let kind: &Kind = target.kind;
+    let kind = target.kind.stored();
     for _ in 0..ATTEMPTS_MAX {
         let (old, mut old_value) = write::read(call, target).await?;
         if let Some(wanted) = &options.preconditions.resource_version

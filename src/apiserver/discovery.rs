@@ -4,6 +4,7 @@
 //! Field order follows upstream's structs, because upstream's own scripts compare bytes
 //! (`test/cmd/discovery.sh`).
 
+use objects::kind::Subresource;
 use objects::{Kind, kind};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -16,44 +17,6 @@ const AGGREGATED_V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2bet
 
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
-
-/// A subresource, or a resource that is only created and never stored.
-pub struct Extra {
-    /// Plural of the resource it belongs to.
-    parent: &'static str,
-    /// Group of the parent.
-    parent_group: &'static str,
-    /// Name behind the slash.
-    pub name: &'static str,
-    /// Group of what is sent and answered; empty for the parent's own.
-    pub group: &'static str,
-    /// Version of it.
-    pub version: &'static str,
-    /// Kind of it.
-    pub kind: &'static str,
-    verbs: &'static [&'static str],
-}
-
-/// Subresources that follow from no flag of their kind.
-const EXTRAS: &[Extra] = &[
-    extra("namespaces", "finalize", "", "v1", "Namespace", &["update"]),
-    extra("pods", "attach", "", "v1", "PodAttachOptions", &["create", "get"]),
-    extra("pods", "binding", "", "v1", "Binding", &["create"]),
-    extra("pods", "eviction", "policy", "v1", "Eviction", &["create"]),
-    extra("pods", "exec", "", "v1", "PodExecOptions", &["create", "get"]),
-    extra("pods", "log", "", "v1", "Pod", &["get"]),
-];
-
-const fn extra(
-    parent: &'static str,
-    name: &'static str,
-    group: &'static str,
-    version: &'static str,
-    kind: &'static str,
-    verbs: &'static [&'static str],
-) -> Extra {
-    Extra { parent, parent_group: "", name, group, version, kind, verbs }
-}
 
 /// Kinds that are asked and answered but never stored: `(group, plural, kind)`, all cluster-scoped, version v1.
 pub const REVIEWS: &[(&str, &str, &str)] = &[
@@ -73,8 +36,8 @@ pub fn answer(path: &str, accept: Option<&str>) -> Option<Document> {
         ["apis"] => Some(aggregated(accept, &groups()[1..]).unwrap_or_else(|| Document::json(JSON, &GroupList::all()))),
         ["apis", group] if groups()[1..].contains(group) => Some(Document::json(JSON, &GroupEntry::alone(group))),
         ["api", "v1"] => Some(Document::json(JSON, &ResourceList::of("", "v1"))),
-        ["apis", group, "v1"] if groups()[1..].contains(group) => {
-            Some(Document::json(JSON, &ResourceList::of(group, "v1")))
+        ["apis", group, version] if groups()[1..].contains(group) && versions_of(group).contains(version) => {
+            Some(Document::json(JSON, &ResourceList::of(group, version)))
         }
         _ => None,
     }
@@ -90,6 +53,19 @@ fn groups() -> Vec<&'static str> {
         }
     }
     groups
+}
+
+/// Versions of a group, the preferred one first.
+fn versions_of(group: &str) -> Vec<&'static str> {
+    let stored = kind::all().iter().filter(|kind| kind.group == group).map(|kind| kind.version.as_str());
+    let reviewed = REVIEWS.iter().filter(|(of, ..)| *of == group).map(|_| "v1");
+    let mut versions: Vec<&'static str> = Vec::new();
+    for version in stored.chain(reviewed) {
+        if !versions.contains(&version) {
+            versions.push(version);
+        }
+    }
+    versions
 }
 
 /// The aggregated form, where the client names it before plain JSON.
@@ -116,17 +92,19 @@ fn aggregated(accept: Option<&str>, groups: &[&'static str]) -> Option<Document>
     None
 }
 
-fn kinds_of<'a>(group: &'a str) -> impl Iterator<Item = &'static Kind> + 'a {
-    kind::all().iter().map(AsRef::as_ref).filter(move |kind: &&Kind| kind.group == group)
+fn kinds_of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Kind> + 'a {
+    let kinds = kind::all().iter().map(AsRef::as_ref);
+    kinds.filter(move |kind: &&Kind| kind.group == group && kind.version == version)
 }
 
-fn reviews_of(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    REVIEWS.iter().filter(move |(of, ..)| *of == group).map(|(_, plural, kind)| (*plural, *kind))
+fn reviews_of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = (&'static str, &'static str)> + 'a {
+    let reviews = REVIEWS.iter().filter(move |(of, ..)| *of == group && version == "v1");
+    reviews.map(|(_, plural, kind)| (*plural, *kind))
 }
 
 /// The subresources of a kind that follow from no flag of it.
-pub fn extras_of(kind: &Kind) -> impl Iterator<Item = &'static Extra> {
-    EXTRAS.iter().filter(move |extra| extra.parent == kind.plural && extra.parent_group == kind.group)
+pub fn extras_of(kind: &Kind) -> impl Iterator<Item = &'static Subresource> {
+    kind.subresources.iter()
 }
 
 // === The lists of old ===
@@ -161,14 +139,17 @@ struct GroupEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     api_version: Option<&'static str>,
     name: String,
-    versions: [GroupVersion; 1],
+    versions: Vec<GroupVersion>,
     preferred_version: GroupVersion,
 }
 
 impl GroupEntry {
     fn of(group: &str) -> Self {
-        let version = || GroupVersion { group_version: format!("{group}/v1"), version: "v1" };
-        Self { kind: None, api_version: None, name: group.into(), versions: [version()], preferred_version: version() }
+        let of = |version| GroupVersion { group_version: format!("{group}/{version}"), version };
+        let versions = versions_of(group);
+        let preferred_version = of(versions.first().copied().unwrap_or("v1"));
+        let versions = versions.into_iter().map(of).collect();
+        Self { kind: None, api_version: None, name: group.into(), versions, preferred_version }
     }
 
     fn alone(group: &str) -> Self {
@@ -241,7 +222,7 @@ impl ResourceEntry {
 impl ResourceList {
     fn of(group: &str, version: &str) -> Self {
         let mut resources = Vec::new();
-        for kind in kinds_of(group) {
+        for kind in kinds_of(group, version) {
             let sub = |name: &str, answers: &str, verbs| {
                 ResourceEntry::plain(format!("{}/{name}", kind.plural), kind.namespaced, answers, verbs)
             };
@@ -264,7 +245,7 @@ impl ResourceList {
                 resources.push(sub("status", &kind.kind, STATUS_VERBS));
             }
         }
-        for (plural, kind) in reviews_of(group) {
+        for (plural, kind) in reviews_of(group, version) {
             let entry = ResourceEntry::plain(plural.into(), false, kind, &["create"]);
             resources.push(ResourceEntry { singular_name: kind.to_lowercase(), ..entry });
         }
@@ -300,7 +281,7 @@ struct Empty {}
 #[serde(rename_all = "camelCase")]
 struct GroupDiscovery {
     metadata: GroupMetadata,
-    versions: [VersionDiscovery; 1],
+    versions: Vec<VersionDiscovery>,
 }
 
 #[derive(Serialize)]
@@ -362,20 +343,32 @@ impl Discovery {
             .iter()
             .map(|group| GroupDiscovery {
                 metadata: GroupMetadata { name: group, creation_timestamp: () },
-                versions: [VersionDiscovery { version: "v1", resources: resources_of(group), freshness: "Current" }],
+                versions: versions_of(group)
+                    .into_iter()
+                    .map(|version| VersionDiscovery {
+                        version,
+                        resources: resources_of(group, version),
+                        freshness: "Current",
+                    })
+                    .collect(),
             })
             .collect();
         Self { kind: "APIGroupDiscoveryList", api_version, metadata: Empty {}, items }
     }
 }
 
-fn resources_of(group: &str) -> Vec<ResourceDiscovery> {
-    let stored = kinds_of(group).map(|kind| {
+/// The group of what is sent to a subresource.
+fn group_of<'a>(extra: &'a Subresource, kind: &'a Kind) -> &'a str {
+    if extra.group.is_empty() { &kind.group } else { extra.group }
+}
+
+fn resources_of(group: &str, version: &str) -> Vec<ResourceDiscovery> {
+    let stored = kinds_of(group, version).map(|kind| {
         let own = || ResponseKind::new(&kind.group, &kind.version, &kind.kind);
         let mut subresources: Vec<SubresourceDiscovery> = extras_of(kind)
             .map(|extra| SubresourceDiscovery {
                 subresource: extra.name.into(),
-                response_kind: ResponseKind::new(extra.group, extra.version, extra.kind),
+                response_kind: ResponseKind::new(group_of(extra, kind), extra.version, extra.kind),
                 verbs: extra.verbs.to_vec(),
             })
             .collect();
@@ -398,7 +391,7 @@ fn resources_of(group: &str) -> Vec<ResourceDiscovery> {
             subresources,
         }
     });
-    let reviews = reviews_of(group).map(|(plural, kind)| ResourceDiscovery {
+    let reviews = reviews_of(group, version).map(|(plural, kind)| ResourceDiscovery {
         resource: plural.into(),
         response_kind: ResponseKind::new(group, "v1", kind),
         scope: "Cluster",
@@ -480,6 +473,19 @@ mod tests {
                 .map(|one| one["name"].as_str().expect("name"))
                 .collect();
             assert_eq!(names, legacy);
+        }
+    }
+
+    #[test]
+    fn groups_list_all_their_versions() {
+        let (_, body) = text("/apis/autoscaling", None);
+        let group: Value = serde_json::from_str(&body).expect("JSON");
+        let versions: Vec<&Value> =
+            group["versions"].as_array().expect("versions").iter().map(|one| &one["version"]).collect();
+        assert_eq!(versions, ["v2", "v1"]);
+        assert_eq!(group["preferredVersion"]["version"], "v2");
+        for version in ["v1", "v2"] {
+            assert!(text(&format!("/apis/autoscaling/{version}"), None).1.contains("horizontalpodautoscalers/status"));
         }
     }
 

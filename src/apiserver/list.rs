@@ -179,7 +179,11 @@ impl Page {
                     if position > 0 {
                         out.put_u8(b',');
                     }
-                    stored.write_json(&mut out);
+                    if kind.is_stored() {
+                        stored.write_json(&mut out);
+                    } else {
+                        out.put_slice(reply::shown(kind, stored)?.to_string().as_bytes());
+                    }
                 }
                 out.put_slice(b"]}");
                 Ok(out.freeze())

@@ -106,6 +106,7 @@ pub async fn patch(call: &Call, target: &Target, bytes: &[u8]) -> Result<Respons
             }
             outcome => outcome?,
         };
+        kind.from_stored(&mut old_value);
         let changed = patch.apply_to(kind, &old_value, &options.manager, subresource)?;
         let named = changed["metadata"]["resourceVersion"] != old_value["metadata"]["resourceVersion"];
         if named && write::revision_in(&changed)?.is_some() {

@@ -76,6 +76,7 @@ pub fn success(code: u16, kind: &Kind, name: &str, uid: &str) -> Response {
 /// 400 for table options that do not exist, 500 when the stored bytes are damaged.
 pub fn object(call: &Call, kind: &Kind, code: u16, stored: &Stored) -> Result<Response, Status> {
     let bytes = match call.form {
+        Form::Object if !kind.is_stored() => shown(kind, stored)?.to_string().into(),
         Form::Object if stored.revision.0 == 0 => stored.object.bytes().clone(),
         Form::Object => stored.to_json(),
         Form::Metadata(version) => partial(version, &damaged(stored.to_value())?).to_string().into(),
@@ -87,6 +88,16 @@ pub fn object(call: &Call, kind: &Kind, code: u16, stored: &Stored) -> Result<Re
         }
     };
     Ok(json(code, bytes))
+}
+
+/// An object in the form of the kind that is asked for.
+///
+/// # Errors
+/// 500 when the stored bytes are damaged.
+pub fn shown(kind: &Kind, stored: &Stored) -> Result<Value, Status> {
+    let mut value = damaged(stored.to_value())?;
+    kind.from_stored(&mut value);
+    Ok(value)
 }
 
 /// The metadata of an object as an object of its own.

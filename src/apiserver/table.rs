@@ -34,7 +34,7 @@ impl Include {
     }
 }
 
-/// The row of one object.
+/// The row of one object as it is stored: all forms of a kind have the same cells.
 pub fn row(kind: &Kind, object: &Value, include: Include, version: &str) -> Value {
     let mut row = json!({"cells": columns::cells(kind, object, base::clock::now())});
     let conditions = columns::row_conditions(kind, object);
@@ -44,7 +44,11 @@ pub fn row(kind: &Kind, object: &Value, include: Include, version: &str) -> Valu
     row["object"] = match include {
         Include::Nothing => Value::Null,
         Include::Metadata => reply::partial(version, object),
-        Include::Object => object.clone(),
+        Include::Object => {
+            let mut shown = object.clone();
+            kind.from_stored(&mut shown);
+            shown
+        }
     };
     row
 }

@@ -236,13 +236,13 @@ impl Feed {
 
     fn write_stored(&mut self, out: &mut BytesMut, ty: &str, stored: &Stored, json: Option<&Bytes>) {
         match (self.form, json) {
-            (Form::Object, Some(json)) => put_line(out, ty, json),
-            (Form::Object, None) => {
+            (Form::Object, Some(json)) if self.kind.is_stored() => put_line(out, ty, json),
+            (Form::Object, None) if self.kind.is_stored() => {
                 put_head(out, ty);
                 stored.write_json(out);
                 out.put_slice(b"}\n");
             }
-            (Form::Metadata(_) | Form::Table(_), _) => match stored.to_value() {
+            _ => match stored.to_value() {
                 Ok(value) => self.write_value(out, ty, &value),
                 Err(error) => {
                     put_line(out, "ERROR", Status::internal(error).to_value().to_string().as_bytes());
@@ -254,7 +254,11 @@ impl Feed {
 
     fn write_value(&mut self, out: &mut BytesMut, ty: &str, object: &Value) {
         let shown = match self.form {
-            Form::Object => object.to_string(),
+            Form::Object => {
+                let mut shown = object.clone();
+                self.kind.from_stored(&mut shown);
+                shown.to_string()
+            }
             Form::Metadata(version) => reply::partial(version, object).to_string(),
             Form::Table(version) => {
                 let rows = vec![table::row(&self.kind, object, self.include, version)];

@@ -164,9 +164,22 @@ pub async fn replace(
     replacement: Replacement<'_>,
 ) -> Result<Written, Status> {
     let Replacement { old, old_value, mut new, subresource, track } = replacement;
-    let kind: &Kind = target.kind;
+    let kind = target.kind.stored();
     forget_revision(&mut new);
-    canonical::canonicalize(kind, &mut new)?;
+    canonical::canonicalize(target.kind, &mut new)?;
+    // What came in another form is checked and kept in the stored one.
+    let converted;
+    let old_value = if target.kind.is_stored() {
+        old_value
+    } else {
+        defaulting::apply(target.kind, &mut new);
+        target.kind.to_stored(&mut new);
+        canonical::canonicalize(kind, &mut new)?;
+        let mut value = reply::damaged(old.to_value())?;
+        forget_revision(&mut value);
+        converted = value;
+        &converted
+    };
     defaulting::apply(kind, &mut new);
     canonical::canonicalize(kind, &mut new)?;
     lifecycle::prepare_update(kind, old_value, &mut new, subresource)?;
@@ -195,8 +208,8 @@ pub async fn store_change(
         return Ok(Written::Done(Arc::clone(old)));
     }
     let key = old.key.clone();
-    let object = Arc::new(reply::damaged(Object::new(target.kind, new))?);
-    let ends = lifecycle::after_update(target.kind, new);
+    let object = Arc::new(reply::damaged(Object::new(target.kind.stored(), new))?);
+    let ends = lifecycle::after_update(target.kind.stored(), new);
     let change = if ends {
         Change::Delete { key: key.clone() }
     } else {

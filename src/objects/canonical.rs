@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 pub use parse::{DEPTH_MAX, parse};
 
-use crate::fields::{self, Field, Label, Message, Type};
+use crate::fields::{self, Field, Label, Message, SCHEMA, Type};
 use crate::quantity::Quantity;
 use crate::{Kind, Status, time};
 
@@ -186,6 +186,15 @@ fn scalar(field: &Field, value: &mut Value, typed: bool) -> Result<(), Status> {
             *value = Value::String(quantity.to_string());
             Ok(())
         }
+        Type::SchemaOr(_) => {
+            let Some(schema) = fields::message(SCHEMA) else { return Ok(()) };
+            let schemas = match value {
+                Value::Array(list) => list.iter_mut().collect(),
+                one => vec![one],
+            };
+            let mut maps = schemas.into_iter().filter_map(Value::as_object_mut);
+            maps.try_for_each(|map| object(schema, map, false))
+        }
         Type::Time => respell(value, time::format),
         Type::MicroTime => respell(value, time::format_micro),
         _ => Ok(()),
@@ -215,7 +224,7 @@ fn zero(ty: Type) -> Value {
         Type::Quantity => Value::String("0".into()),
         Type::Message(_) => Value::Object(Map::new()),
         Type::Strings => Value::Array(Vec::new()),
-        Type::FieldsV1 | Type::RawExtension => Value::Null,
+        Type::FieldsV1 | Type::RawExtension | Type::SchemaOr(_) => Value::Null,
     }
 }
 
@@ -258,9 +267,11 @@ fn is_type_key(key: &str) -> bool {
     key == "apiVersion" || key == "kind"
 }
 
-/// Whether the objects in a field carry `apiVersion` and `kind` of their own: items of lists, and embedded options.
+/// Whether the objects in a field carry `apiVersion` and `kind` of their own: items of lists, embedded options, and the
+/// claims of a stateful set.
 fn carries_type(message: &Message, field: &Field) -> bool {
     (field.json == "items" && message.name.ends_with("List"))
+        || field.json == "volumeClaimTemplates"
         || matches!(field.ty, Type::Message(name) if name.ends_with(".DeleteOptions"))
 }
 

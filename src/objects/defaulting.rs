@@ -1,19 +1,41 @@
 //! Defaults: what the server writes into the fields that a client left out.
 //!
-//! Values and conditions follow upstream's `pkg/apis/{core,apps}/v1/defaults.go` and the defaults declared in the field
+//! Which there are says each kind's declaration (`kinds`), after upstream's `pkg/apis/*/v1/defaults.go`, and the field
 //! table. [`apply`] runs on every write, [`admission_defaults`] only on creation. Filling twice changes nothing.
 
-mod admission;
-mod pod;
-
-use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
-pub use admission::{TOLERATION_SECONDS, admission_defaults};
-pub use pod::qos_class;
+pub use crate::kinds::pod::admission::TOLERATION_SECONDS;
+pub use crate::kinds::pod::defaults::qos_class;
 
 use crate::Kind;
 use crate::fields::{self, Label, Message, Type};
+
+/// A default that is a constant: what an absent field becomes where the object around it is there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Default {
+    /// A text.
+    Text(&'static str),
+    /// A number.
+    Number(i64),
+    /// A number of which zero means absence: no pointer upstream.
+    NotZero(i64),
+    /// True or false.
+    Flag(bool),
+    /// An empty object: structs that are no pointers upstream are always there.
+    Struct,
+}
+
+impl Default {
+    fn value(self) -> Value {
+        match self {
+            Self::Text(text) => json!(text),
+            Self::Number(number) | Self::NotZero(number) => json!(number),
+            Self::Flag(flag) => json!(flag),
+            Self::Struct => json!({}),
+        }
+    }
+}
 
 /// Fills the defaults of `kind` into a decoded value.
 ///
@@ -21,110 +43,39 @@ use crate::fields::{self, Label, Message, Type};
 /// decoding refuses them.
 pub fn apply(kind: &Kind, value: &mut Value) {
     let Some(map) = value.as_object_mut() else { return };
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => {
-            if let Some(spec) = object(map.get_mut("spec")) {
-                pod::spec(spec);
-                pod::spec_of_pod(spec);
-            }
-        }
-        ("", "Secret") => secret(map),
-        ("", "Namespace") => {
-            let name = map.get("metadata").and_then(|metadata| metadata["name"].as_str()).unwrap_or("").to_owned();
-            let status = map.entry("status").or_insert_with(|| json!({}));
-            if let Some(status) = status.as_object_mut() {
-                or_set(status, "phase", "Active");
-            }
-            namespace_label(value, &name);
-            return;
-        }
-        ("", "Node") => {
-            if let Some(status) = object(map.get_mut("status"))
-                && !status.contains_key("allocatable")
-                && let Some(capacity) = status.get("capacity").cloned()
-            {
-                status.insert("allocatable".into(), capacity);
-            }
-        }
-        ("apps", "Deployment") => {
-            if let Some(spec) = object(map.get_mut("spec")) {
-                deployment(spec);
-            }
-        }
-        ("apps", "ReplicaSet") => {
-            if let Some(spec) = object(map.get_mut("spec")) {
-                or_set(spec, "replicas", 1);
-                template(spec);
-            }
-        }
-        _ => {}
+    for (path, default) in kind.declared.defaults {
+        constant(map, path, *default);
+    }
+    if let Some(fill) = kind.declared.fill {
+        fill(map);
     }
     if let Some(message) = fields::message(&kind.message) {
         declared(message, map);
     }
 }
 
-/// Sets the label by which selectors find a namespace by its name; a nameless one gets it once it has a name.
-pub(crate) fn namespace_label(value: &mut Value, name: &str) {
-    if name.is_empty() {
-        return;
-    }
-    if let Some(metadata) = object(value.as_object_mut().and_then(|map| map.get_mut("metadata"))) {
-        let labels = metadata.entry("labels").or_insert_with(|| json!({}));
-        if labels.is_null() {
-            *labels = json!({});
-        }
-        if let Some(labels) = labels.as_object_mut() {
-            labels.insert("kubernetes.io/metadata.name".into(), json!(name));
-        }
+/// Fills what admission writes into a new object of `kind`, in upstream by plug-ins that need nothing but the object.
+pub fn admission_defaults(kind: &Kind, value: &mut Value) {
+    if let (Some(admit), Some(map)) = (kind.declared.admit, value.as_object_mut()) {
+        admit(map);
     }
 }
 
-fn secret(map: &mut Map<String, Value>) {
-    or_set(map, "type", "Opaque");
-    let Some(Value::Object(plain)) = map.remove("stringData") else { return };
-    if plain.is_empty() {
-        return;
-    }
-    let data = map.entry("data").or_insert_with(|| json!({}));
-    if data.is_null() {
-        *data = json!({});
-    }
-    if let Some(data) = data.as_object_mut() {
-        for (key, text) in plain {
-            let text = text.as_str().unwrap_or("");
-            data.insert(key, json!(base64::engine::general_purpose::STANDARD.encode(text)));
+/// Sets the field at a path (`spec.ports[].protocol`), where what is around it is there.
+fn constant(map: &mut Map<String, Value>, path: &str, default: Default) {
+    let Some((step, rest)) = path.split_once('.') else {
+        if matches!(default, Default::NotZero(_)) && map.get(path).and_then(Value::as_i64) == Some(0) {
+            map.remove(path);
         }
-    }
-}
-
-fn deployment(spec: &mut Map<String, Value>) {
-    or_set(spec, "replicas", 1);
-    or_set(spec, "revisionHistoryLimit", 10);
-    or_set(spec, "progressDeadlineSeconds", 600);
-    let strategy = spec.entry("strategy").or_insert_with(|| json!({}));
-    if strategy.is_null() {
-        *strategy = json!({});
-    }
-    if let Some(strategy) = strategy.as_object_mut() {
-        or_set(strategy, "type", "RollingUpdate");
-        if strategy["type"] == "RollingUpdate" {
-            let rolling = strategy.entry("rollingUpdate").or_insert_with(|| json!({}));
-            if rolling.is_null() {
-                *rolling = json!({});
-            }
-            if let Some(rolling) = rolling.as_object_mut() {
-                or_set(rolling, "maxUnavailable", "25%");
-                or_set(rolling, "maxSurge", "25%");
+        return or_set(map, path, default.value());
+    };
+    match step.strip_suffix("[]") {
+        Some(step) => objects(map.get_mut(step)).for_each(|map| constant(map, rest, default)),
+        None => {
+            if let Some(map) = object(map.get_mut(step)) {
+                constant(map, rest, default);
             }
         }
-    }
-    template(spec);
-}
-
-fn template(spec: &mut Map<String, Value>) {
-    if let Some(spec) = object(spec.get_mut("template")).and_then(|template| object(template.get_mut("spec"))) {
-        pod::spec(spec);
     }
 }
 
@@ -173,19 +124,28 @@ fn below(message: &Message, label: Label, value: &mut Value) {
 }
 
 /// Sets a field that is absent, null or the empty string.
-fn or_set(map: &mut Map<String, Value>, key: &str, default: impl Into<Value>) {
+pub(crate) fn or_set(map: &mut Map<String, Value>, key: &str, default: impl Into<Value>) {
     let value = map.entry(key).or_insert(Value::Null);
     if value.is_null() || value == "" {
         *value = default.into();
     }
 }
 
-fn object(value: Option<&mut Value>) -> Option<&mut Map<String, Value>> {
+pub(crate) fn object(value: Option<&mut Value>) -> Option<&mut Map<String, Value>> {
     value.and_then(Value::as_object_mut)
 }
 
-fn objects(value: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
+pub(crate) fn objects(value: Option<&mut Value>) -> impl Iterator<Item = &mut Map<String, Value>> {
     value.and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+}
+
+/// A struct that is always there upstream: made where it is absent.
+pub(crate) fn structure<'a>(map: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
+    let value = map.entry(key).or_insert(Value::Null);
+    if value.is_null() {
+        *value = json!({});
+    }
+    value.as_object_mut()
 }
 
 #[cfg(test)]

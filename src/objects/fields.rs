@@ -118,7 +118,23 @@ pub enum Type {
     Duration,
     /// A list of texts in JSON; the texts as repeated field 1 of a message on the wire (`ExtraValue`, `Verbs`).
     Strings,
+    /// A schema of a custom resource ([`SCHEMA`]), or what may stand instead of one.
+    SchemaOr(Instead),
 }
+
+/// What may stand instead of a schema; beside each, how the wire numbers the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instead {
+    /// `true` or `false`, as field 1; the schema as field 2.
+    Flag,
+    /// A list of schemas, as field 2; the schema as field 1.
+    Schemas,
+    /// A list of texts, as field 2; the schema as field 1.
+    Names,
+}
+
+/// The message of a schema.
+pub const SCHEMA: &str = "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
 
 impl Message {
     /// The field with a JSON name, looking through inline fields; names are case-sensitive.
@@ -157,14 +173,16 @@ static TABLE: LazyLock<HashMap<&'static str, Message>> = LazyLock::new(|| {
     let mut table: HashMap<&'static str, Message> = HashMap::new();
     for line in include_str!("fields.tsv").lines().skip(1) {
         let columns: Vec<&'static str> = line.split('\t').collect();
-        // A row that is cut short is a defect of the table, which the tests below would show.
-        let Some((&name, field)) = columns.first().zip(field(&columns)) else { continue };
+        let Some(&name) = columns.first() else { continue };
         let message = table.entry(name).or_insert_with(|| Message {
             name,
             fields: Vec::new(),
             by_json: HashMap::new(),
             by_number: HashMap::new(),
         });
+        // A message alone on its line has no fields. Any other row that is cut short is a defect of the table, which the
+        // tests below would show.
+        let Some(field) = field(&columns) else { continue };
         let at = message.fields.len();
         message.by_number.insert(field.number, at);
         if !field.inline {
@@ -230,11 +248,22 @@ fn type_of(name: &'static str) -> Type {
         "k8s.io.apimachinery.pkg.apis.meta.v1.MicroTime" => Type::MicroTime,
         "k8s.io.apimachinery.pkg.apis.meta.v1.FieldsV1" => Type::FieldsV1,
         "k8s.io.apimachinery.pkg.apis.meta.v1.Duration" => Type::Duration,
-        "k8s.io.apimachinery.pkg.runtime.RawExtension" => Type::RawExtension,
+        "k8s.io.apimachinery.pkg.runtime.RawExtension"
+        | "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSON" => Type::RawExtension,
+        "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray" => {
+            Type::SchemaOr(Instead::Schemas)
+        }
+        "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool" => {
+            Type::SchemaOr(Instead::Flag)
+        }
+        "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray" => {
+            Type::SchemaOr(Instead::Names)
+        }
         "k8s.io.apimachinery.pkg.apis.meta.v1.Verbs"
         | "k8s.io.api.authentication.v1.ExtraValue"
         | "k8s.io.api.authentication.v1.AttestationValue"
-        | "k8s.io.api.authorization.v1.ExtraValue" => Type::Strings,
+        | "k8s.io.api.authorization.v1.ExtraValue"
+        | "k8s.io.api.certificates.v1.ExtraValue" => Type::Strings,
         other => Type::Message(other),
     }
 }
@@ -247,7 +276,8 @@ mod tests {
     #[test]
     fn every_row_reads_and_every_type_exists() {
         let rows: usize = messages().map(|message| message.fields().len()).sum();
-        assert_eq!(rows, include_str!("fields.tsv").lines().count() - 1);
+        let fields = include_str!("fields.tsv").lines().skip(1).filter(|line| line.contains('\t'));
+        assert_eq!(rows, fields.count());
         for message in messages() {
             for field in message.fields() {
                 if let Type::Message(name) = field.ty {

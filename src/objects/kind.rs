@@ -1,11 +1,15 @@
 //! The registry of kinds: what each is called, where its fields are described, which subresources it has.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use crate::Resource;
+use serde_json::Value;
 
-/// One kind that the API serves, with everything that differs between kinds and is not code.
-#[derive(Debug, Clone, PartialEq, Eq)]
+use crate::Resource;
+use crate::kinds::{ALL, Declaration};
+
+/// One kind in one version that the API serves.
+#[derive(Clone)]
 pub struct Kind {
     /// API group; empty for the core group.
     pub group: String,
@@ -33,6 +37,24 @@ pub struct Kind {
     pub counts_generation: bool,
     /// Fields that field selectors may name, besides `metadata.name` and `metadata.namespace`; dotted JSON paths.
     pub field_selectors: Vec<String>,
+    /// Subresources that are neither `/status` nor `/scale`.
+    pub subresources: &'static [Subresource],
+    pub(crate) declared: &'static Declaration,
+}
+
+/// A subresource with a name and verbs of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subresource {
+    /// Name behind the slash.
+    pub name: &'static str,
+    /// Group of what is sent and answered; empty for the parent's own.
+    pub group: &'static str,
+    /// Version of it.
+    pub version: &'static str,
+    /// Kind of it.
+    pub kind: &'static str,
+    /// What can be done with it, in upstream's words.
+    pub verbs: &'static [&'static str],
 }
 
 impl Kind {
@@ -43,13 +65,90 @@ impl Kind {
 
     /// The resource that holds this kind's objects.
     pub fn resource(&self) -> Resource {
-        Resource::new(&self.group, &self.plural)
+        match self.declared.stored {
+            Some((group, plural)) => Resource::new(group, plural),
+            None => Resource::new(&self.group, &self.plural),
+        }
+    }
+
+    /// Whether objects are stored in this very form; other forms of the same objects are converted.
+    pub fn is_stored(&self) -> bool {
+        self.declared.convert.is_none()
+    }
+
+    /// The form in which this kind's objects are stored: itself for most kinds.
+    pub fn stored(&'static self) -> &'static Kind {
+        let stored = self.declared.convert.and_then(|convert| by_kind(convert.of.0, convert.of.1));
+        stored.map_or(self, |kind| &**kind)
+    }
+
+    /// Turns an object of this form into the stored one, with its `apiVersion` and `kind`.
+    pub fn to_stored(&self, value: &mut Value) {
+        if let (Some(convert), Some(map)) = (self.declared.convert, value.as_object_mut()) {
+            (convert.to_stored)(map);
+            map.insert("apiVersion".into(), Value::from(convert.of.0));
+            map.insert("kind".into(), Value::from(convert.of.1));
+        }
+    }
+
+    /// Turns a stored object into this form, with its `apiVersion` and `kind`.
+    pub fn from_stored(&self, value: &mut Value) {
+        if let (Some(convert), Some(map)) = (self.declared.convert, value.as_object_mut()) {
+            (convert.from_stored)(map);
+            map.insert("apiVersion".into(), Value::from(self.api_version()));
+            map.insert("kind".into(), Value::from(self.kind.as_str()));
+        }
+    }
+
+    fn of(declared: &'static Declaration) -> Self {
+        let strings = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let package = match (declared.package, declared.group) {
+            ("", "") => "k8s.io.api.core".to_owned(),
+            ("", group) => format!("k8s.io.api.{}", group.split('.').next().unwrap_or(group)),
+            (package, _) => package.to_owned(),
+        };
+        Self {
+            group: declared.group.into(),
+            version: declared.version.into(),
+            kind: declared.kind.into(),
+            plural: declared.plural.into(),
+            singular: declared.kind.to_lowercase(),
+            short_names: strings(declared.short_names),
+            categories: strings(declared.categories),
+            namespaced: declared.namespaced,
+            message: format!("{package}.{}.{}", declared.version, declared.kind),
+            has_status: declared.status,
+            has_scale: declared.scale,
+            counts_generation: declared.generation,
+            field_selectors: strings(declared.selects),
+            subresources: declared.subresources,
+            declared,
+        }
     }
 }
 
-/// All kinds this build serves, in the order discovery lists them.
+impl PartialEq for Kind {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.group, &self.version, &self.kind) == (&other.group, &other.version, &other.kind)
+    }
+}
+
+impl Eq for Kind {}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}", self.api_version(), self.kind)
+    }
+}
+
+/// All kinds this build serves, in the order discovery lists them; the stored form of a kind before its others.
 pub fn all() -> &'static [Arc<Kind>] {
     &KINDS
+}
+
+/// All kinds in the form in which they are stored: each object is of exactly one of them.
+pub fn stored() -> impl Iterator<Item = &'static Arc<Kind>> {
+    KINDS.iter().filter(|kind| kind.is_stored())
 }
 
 /// The kind behind `/apis/GROUP/VERSION/PLURAL`; the core group is empty.
@@ -64,122 +163,11 @@ pub fn by_kind(api_version: &str, kind: &str) -> Option<&'static Arc<Kind>> {
 
 /// The kind (in its stored version) of a resource.
 pub fn by_resource(resource: &Resource) -> Option<&'static Arc<Kind>> {
-    KINDS.iter().find(|kind| kind.group == resource.group() && kind.plural == resource.plural())
+    stored().find(|kind| kind.group == resource.group() && kind.plural == resource.plural())
 }
 
-static KINDS: LazyLock<Vec<Arc<Kind>>> = LazyLock::new(|| {
-    vec![
-        core("Namespace", "namespaces", &["ns"]).cluster().status().selects(&["status.phase"]).done(),
-        core("Node", "nodes", &["no"]).cluster().status().selects(&["spec.unschedulable"]).done(),
-        core("Pod", "pods", &["po"])
-            .status()
-            .generation()
-            .all()
-            .selects(&[
-                "spec.nodeName",
-                "spec.restartPolicy",
-                "spec.schedulerName",
-                "spec.serviceAccountName",
-                "spec.hostNetwork",
-                "status.phase",
-                "status.podIP",
-                "status.nominatedNodeName",
-            ])
-            .done(),
-        core("ConfigMap", "configmaps", &["cm"]).done(),
-        core("Secret", "secrets", &[]).selects(&["type"]).done(),
-        core("ServiceAccount", "serviceaccounts", &["sa"]).done(),
-        core("Event", "events", &["ev"])
-            .selects(&[
-                "involvedObject.kind",
-                "involvedObject.namespace",
-                "involvedObject.name",
-                "involvedObject.uid",
-                "involvedObject.apiVersion",
-                "involvedObject.resourceVersion",
-                "involvedObject.fieldPath",
-                "reason",
-                "reportingComponent",
-                "source",
-                "type",
-            ])
-            .done(),
-        grouped("apps", "Deployment", "deployments", &["deploy"]).status().scale().generation().all().done(),
-        grouped("apps", "ReplicaSet", "replicasets", &["rs"])
-            .status()
-            .scale()
-            .generation()
-            .all()
-            .selects(&["status.replicas"])
-            .done(),
-        grouped("coordination.k8s.io", "Lease", "leases", &[]).done(),
-    ]
-});
-
-fn core(kind: &str, plural: &str, short_names: &[&str]) -> Builder {
-    grouped("", kind, plural, short_names)
-}
-
-fn grouped(group: &str, kind: &str, plural: &str, short_names: &[&str]) -> Builder {
-    let package = match group {
-        "" => "core",
-        other => other.split('.').next().unwrap_or(other),
-    };
-    Builder(Kind {
-        group: group.into(),
-        version: "v1".into(),
-        kind: kind.into(),
-        plural: plural.into(),
-        singular: kind.to_lowercase(),
-        short_names: short_names.iter().map(|name| (*name).to_owned()).collect(),
-        categories: Vec::new(),
-        namespaced: true,
-        message: format!("k8s.io.api.{package}.v1.{kind}"),
-        has_status: false,
-        has_scale: false,
-        counts_generation: false,
-        field_selectors: Vec::new(),
-    })
-}
-
-/// Spells a kind in the registry above by what makes it differ from a plain namespaced one.
-struct Builder(Kind);
-
-impl Builder {
-    fn cluster(mut self) -> Self {
-        self.0.namespaced = false;
-        self
-    }
-
-    fn status(mut self) -> Self {
-        self.0.has_status = true;
-        self
-    }
-
-    fn scale(mut self) -> Self {
-        self.0.has_scale = true;
-        self
-    }
-
-    fn generation(mut self) -> Self {
-        self.0.counts_generation = true;
-        self
-    }
-
-    fn all(mut self) -> Self {
-        self.0.categories.push("all".into());
-        self
-    }
-
-    fn selects(mut self, fields: &[&str]) -> Self {
-        self.0.field_selectors = fields.iter().map(|field| (*field).to_owned()).collect();
-        self
-    }
-
-    fn done(self) -> Arc<Kind> {
-        Arc::new(self.0)
-    }
-}
+static KINDS: LazyLock<Vec<Arc<Kind>>> =
+    LazyLock::new(|| ALL.iter().map(|declared| Arc::new(Kind::of(declared))).collect());
 
 #[cfg(test)]
 mod tests {
@@ -192,5 +180,20 @@ mod tests {
         assert_eq!(by_plural("apps", "v1", "deployments"), Some(deployment));
         assert_eq!(by_resource(&deployment.resource()), Some(deployment));
         assert_eq!(by_kind("v1", "Deployment"), None);
+    }
+
+    #[test]
+    fn no_name_stands_twice() {
+        let mut plurals: Vec<(&str, &str, &str)> = Vec::new();
+        for kind in all() {
+            let plural = (kind.group.as_str(), kind.version.as_str(), kind.plural.as_str());
+            assert!(!plurals.contains(&plural), "{kind:?}");
+            plurals.push(plural);
+            assert_eq!(by_kind(&kind.api_version(), &kind.kind), Some(kind));
+            // A resource leads to the one form that is stored, also from the other forms.
+            let stored = by_resource(&kind.resource()).unwrap_or_else(|| panic!("{kind:?} is stored nowhere"));
+            assert_eq!(stored.resource(), kind.resource());
+            assert_eq!(**stored, *kind.stored());
+        }
     }
 }

@@ -11,6 +11,7 @@ pub mod fields;
 pub mod fields_v1;
 pub mod key;
 pub mod kind;
+mod kinds;
 pub mod lifecycle;
 pub mod managed;
 pub mod object;

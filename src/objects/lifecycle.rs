@@ -9,7 +9,6 @@ use serde_json::{Map, Value, json};
 
 pub use delete::{DeleteOptions, Deletion, Preconditions, Propagation, after_update, prepare_delete};
 
-use crate::defaulting;
 use crate::{Kind, Status};
 
 /// Length of a generated name: upstream cuts the prefix so that the whole stays a DNS label.
@@ -18,8 +17,8 @@ const GENERATED_NAME_MAX: usize = 63;
 /// Makes `value` what is stored when a client creates it.
 ///
 /// Generates the name (`generateName` cut to fit, plus `suffix`, five lower-case alphanumerics), sets the uid, creation
-/// time (`now`, RFC 3339 to the second) and generation 1, drops what only the server writes, and gives pods, namespaces
-/// and nodes the status that upstream starts them with. Follows `registry/rest/create.go` and the kinds' strategies.
+/// time (`now`, RFC 3339 to the second) and generation 1, drops what only the server writes, and gives
+/// the object the status that its kind starts with. Follows `registry/rest/create.go` and the kinds' strategies.
 ///
 /// # Errors
 /// 422 when there is neither a name nor a prefix for one.
@@ -45,32 +44,10 @@ pub fn prepare_create(kind: &Kind, value: &mut Value, uid: &str, now: &str, suff
     if kind.counts_generation {
         metadata.insert("generation".into(), Value::from(1));
     }
-    let name = text(metadata, "name").to_owned();
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => {
-            let quality = defaulting::qos_class(&value["spec"]);
-            value["status"] = json!({"phase": "Pending", "qosClass": quality});
-            if value["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
-                value["status"]["conditions"] = json!([{
-                    "type": "PodScheduled", "status": "False", "reason": "SchedulingGated",
-                    "message": "Scheduling is blocked due to non-empty scheduling gates",
-                }]);
-            }
-        }
-        ("", "Namespace") => {
-            value["status"] = json!({"phase": "Active"});
-            let mut finalizers = value["spec"]["finalizers"].as_array().cloned().unwrap_or_default();
-            if !finalizers.iter().any(|finalizer| finalizer == "kubernetes") {
-                finalizers.push(json!("kubernetes"));
-            }
-            ensure_map(value, "spec").insert("finalizers".into(), Value::Array(finalizers));
-            defaulting::namespace_label(value, &name);
-        }
-        // Nodes bring their own status: an agent registers itself in one write.
-        ("", "Node") => {}
-        ("apps", "ReplicaSet") => value["status"] = json!({"replicas": 0}),
-        _ if kind.has_status => value["status"] = json!({}),
-        _ => {}
+    match kind.declared.begin {
+        Some(begin) => begin(value),
+        None if kind.has_status => value["status"] = json!({}),
+        None => {}
     }
     Ok(())
 }
@@ -79,7 +56,7 @@ pub fn prepare_create(kind: &Kind, value: &mut Value, uid: &str, now: &str, suff
 ///
 /// Keeps what no client may change (uid, creation and deletion times), keeps the status on main writes and everything
 /// but the status on status writes, and counts the generation. `subresource` is the last part of the URL: `status`,
-/// `finalize`, `scale`, `binding`, `ephemeralcontainers`, …. Follows `registry/rest/update.go` and the kinds' strategies.
+/// `finalize`, `scale`, `binding`, `ephemeralcontainers`, `approval`, …. Follows `registry/rest/update.go` and the kinds' strategies.
 ///
 /// # Errors
 /// 400 for another name or namespace, 409 for another uid, 422 for finalizers added while the object is being deleted.
@@ -89,15 +66,14 @@ pub fn prepare_update(kind: &Kind, old: &Value, new: &mut Value, subresource: Op
         Some("status") => keep_all_but_status(kind, old, new),
         Some("binding" | "eviction") => {}
         Some("finalize") => keep(old, new, "status"),
-        Some("ephemeralcontainers") => keep_all_but_ephemeral_containers(old, new),
+        Some("ephemeralcontainers") => keep_all_but(old, new, "spec", "ephemeralContainers"),
+        Some("approval") => keep_all_but(old, new, "status", "conditions"),
         _ => {
             if kind.has_status {
                 keep(old, new, "status");
             }
-            if (kind.group.as_str(), kind.kind.as_str()) == ("", "Namespace") {
-                // Only /finalize ends a namespace.
-                let finalizers = old["spec"]["finalizers"].clone();
-                set_or_remove(ensure_map(new, "spec"), "finalizers", finalizers);
+            if let Some(keep) = kind.declared.keep {
+                keep(old, new);
             }
         }
     }
@@ -187,32 +163,21 @@ fn keep_all_but_status(kind: &Kind, old: &Value, new: &mut Value) {
     let map = ensure_object(new);
     set_or_remove(map, "status", status.unwrap_or_default());
     map.insert("metadata".into(), metadata);
-    let protected: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
-        // Old kubelets garbled owner references.
-        ("", "Pod") => &["ownerReferences"],
-        ("apps", "Deployment") => &["labels"],
-        _ => &[],
-    };
     let metadata = metadata_of(new);
-    for key in protected {
-        set_or_remove(metadata, key, old["metadata"][key].clone());
+    for key in kind.declared.status_keeps {
+        set_or_remove(metadata, key, old["metadata"][*key].clone());
     }
-    if (kind.group.as_str(), kind.kind.as_str()) == ("", "Pod") {
-        // The class is settled at creation, and a generation once observed stays observed.
-        for key in ["qosClass", "observedGeneration"] {
-            if new["status"][key].is_null() && !old["status"][key].is_null() {
-                ensure_map(new, "status").insert(key.into(), old["status"][key].clone());
-            }
-        }
+    if let Some(keep) = kind.declared.keep_status {
+        keep(old, new);
     }
 }
 
-/// Debug containers are added through a door of their own, which lets nothing else through.
-fn keep_all_but_ephemeral_containers(old: &Value, new: &mut Value) {
-    let containers = new["spec"]["ephemeralContainers"].clone();
+/// Some fields are changed through a door of their own, which lets nothing else through.
+fn keep_all_but(old: &Value, new: &mut Value, outer: &str, inner: &str) {
+    let given = new[outer][inner].clone();
     let managers = new["metadata"]["managedFields"].clone();
     *new = old.clone();
-    set_or_remove(ensure_map(new, "spec"), "ephemeralContainers", containers);
+    set_or_remove(ensure_map(new, outer), inner, given);
     if !managers.is_null() {
         metadata_of(new).insert("managedFields".into(), managers);
     }
@@ -258,7 +223,7 @@ fn keep(old: &Value, new: &mut Value, key: &str) {
     set_or_remove(ensure_object(new), key, old[key].clone());
 }
 
-fn set_or_remove(map: &mut Map<String, Value>, key: &str, value: Value) {
+pub(crate) fn set_or_remove(map: &mut Map<String, Value>, key: &str, value: Value) {
     if value.is_null() {
         map.remove(key);
     } else {
@@ -274,7 +239,7 @@ fn metadata_of(value: &mut Value) -> &mut Map<String, Value> {
     ensure_map(value, "metadata")
 }
 
-fn ensure_map<'a>(value: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
+pub(crate) fn ensure_map<'a>(value: &'a mut Value, key: &str) -> &'a mut Map<String, Value> {
     let slot = ensure_object(value).entry(key).or_insert_with(|| Value::Object(Map::new()));
     ensure_object(slot)
 }

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn each_kind_has_its_gvk_and_a_patch_that_names_field_validation() {
         for kind in kind::all() {
-            let path = if kind.group.is_empty() { "api/v1".into() } else { format!("apis/{}/v1", kind.group) };
+            let path = if kind.group.is_empty() { "api/v1".into() } else { format!("apis/{}", kind.api_version()) };
             let document = body(&format!("/openapi/v3/{path}"));
             let schemas = document["components"]["schemas"].as_object().expect("schemas");
             let gvk = json!([{"group": kind.group, "version": kind.version, "kind": kind.kind}]);

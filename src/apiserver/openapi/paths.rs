@@ -1,10 +1,11 @@
 //! The paths of a kind: which operations exist, what they take and what they answer.
 
 use objects::Kind;
+use objects::kind::Subresource;
 use serde_json::{Map, Value, json};
 
 use super::schemas::{self, component, gvk, reference};
-use crate::discovery::{self, Extra};
+use crate::discovery;
 
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
@@ -93,7 +94,7 @@ fn root(group: &str, version: &str) -> String {
 }
 
 /// A subresource that follows from no flag of its kind.
-fn beside(id: &str, own: &str, kind: &Kind, extra: &Extra) -> Value {
+fn beside(id: &str, own: &str, kind: &Kind, extra: &Subresource) -> Value {
     let mut letters = extra.name.chars();
     let end: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
     let group = if extra.group.is_empty() { kind.group.as_str() } else { extra.group };
@@ -111,6 +112,7 @@ fn beside(id: &str, own: &str, kind: &Kind, extra: &Extra) -> Value {
             };
             json!({"get": connect("Get"), "post": connect("Post")})
         }
+        "approval" => readable_and_writable(&of, own),
         "finalize" => json!({"put": operation(&of, "put", own, WRITING, Some(body("application/json", own)))}),
         _ => json!({"post": operation(&of, "post", STATUS, WRITING, Some(body("application/json", &sent)))}),
     }

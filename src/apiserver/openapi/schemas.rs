@@ -2,8 +2,13 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::{apps, authentication, authorization, autoscaling, coordination, core, policy};
+use k8s_openapi::api::{
+    admissionregistration, apps, authentication, authorization, autoscaling, batch, certificates, coordination, core,
+    discovery, events, flowcontrol, networking, node, policy, rbac, resource, scheduling, storage,
+};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as extensions;
 use k8s_openapi::apimachinery::pkg::apis::meta;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as registration;
 use objects::{Kind, fields};
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
@@ -49,9 +54,9 @@ pub fn of(kinds: &[&Arc<Kind>], others: &[(&str, &str, &str)]) -> Map<String, Va
     schemas
 }
 
-/// Name of a kind's component, as `io.k8s.api.core.v1.Pod`.
+/// Name of a kind's component, as `io.k8s.api.core.v1.Pod`. Two packages have a hyphen here and an underscore in messages.
 pub fn component(kind: &Kind) -> String {
-    kind.message.replacen("k8s.io.", "io.k8s.", 1)
+    kind.message.replacen("k8s.io.", "io.k8s.", 1).replace('_', "-")
 }
 
 /// Name of the component of what is no kind of its own, as `io.k8s.api.policy.v1.Eviction`.
@@ -70,40 +75,96 @@ pub fn gvk(kind: &Kind) -> Value {
     json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
 }
 
-fn register(generator: &mut SchemaGenerator, message: &str) {
-    match message {
-        "k8s.io.api.core.v1.Namespace" => generator.subschema_for::<core::v1::Namespace>(),
-        "k8s.io.api.core.v1.Node" => generator.subschema_for::<core::v1::Node>(),
-        "k8s.io.api.core.v1.Pod" => generator.subschema_for::<core::v1::Pod>(),
-        "k8s.io.api.core.v1.ConfigMap" => generator.subschema_for::<core::v1::ConfigMap>(),
-        "k8s.io.api.core.v1.Secret" => generator.subschema_for::<core::v1::Secret>(),
-        "k8s.io.api.core.v1.ServiceAccount" => generator.subschema_for::<core::v1::ServiceAccount>(),
-        "k8s.io.api.core.v1.Event" => generator.subschema_for::<core::v1::Event>(),
-        "k8s.io.api.apps.v1.Deployment" => generator.subschema_for::<apps::v1::Deployment>(),
-        "k8s.io.api.apps.v1.ReplicaSet" => generator.subschema_for::<apps::v1::ReplicaSet>(),
-        "k8s.io.api.coordination.v1.Lease" => generator.subschema_for::<coordination::v1::Lease>(),
-        "k8s.io.api.core.v1.Binding" => generator.subschema_for::<core::v1::Binding>(),
-        "k8s.io.api.policy.v1.Eviction" => generator.subschema_for::<policy::v1::Eviction>(),
-        "k8s.io.api.authentication.v1.SelfSubjectReview" => {
-            generator.subschema_for::<authentication::v1::SelfSubjectReview>()
+/// Which type describes which message.
+macro_rules! typed {
+    ($generator:ident, $message:ident, $($name:literal => $view:ty,)*) => {
+        match $message {
+            $($name => $generator.subschema_for::<$view>(),)*
+            // A kind without a typed schema is described by its metadata alone; a test holds that there is none.
+            _ => $generator.subschema_for::<meta::v1::ObjectMeta>(),
         }
-        "k8s.io.api.authorization.v1.SelfSubjectAccessReview" => {
-            generator.subschema_for::<authorization::v1::SelfSubjectAccessReview>()
-        }
-        "k8s.io.api.authorization.v1.SelfSubjectRulesReview" => {
-            generator.subschema_for::<authorization::v1::SelfSubjectRulesReview>()
-        }
-        "k8s.io.api.authorization.v1.SubjectAccessReview" => {
-            generator.subschema_for::<authorization::v1::SubjectAccessReview>()
-        }
-        // A kind without a typed schema is described by its metadata alone; a test holds that there is none.
-        _ => generator.subschema_for::<meta::v1::ObjectMeta>(),
     };
+}
+
+fn register(generator: &mut SchemaGenerator, message: &str) {
+    typed!(
+        generator, message,
+        "k8s.io.api.core.v1.Pod" => core::v1::Pod,
+        "k8s.io.api.core.v1.ConfigMap" => core::v1::ConfigMap,
+        "k8s.io.api.core.v1.Secret" => core::v1::Secret,
+        "k8s.io.api.core.v1.ServiceAccount" => core::v1::ServiceAccount,
+        "k8s.io.api.core.v1.Namespace" => core::v1::Namespace,
+        "k8s.io.api.core.v1.Node" => core::v1::Node,
+        "k8s.io.api.core.v1.Event" => core::v1::Event,
+        "k8s.io.api.core.v1.Service" => core::v1::Service,
+        "k8s.io.api.core.v1.Endpoints" => core::v1::Endpoints,
+        "k8s.io.api.core.v1.PersistentVolume" => core::v1::PersistentVolume,
+        "k8s.io.api.core.v1.PersistentVolumeClaim" => core::v1::PersistentVolumeClaim,
+        "k8s.io.api.core.v1.ResourceQuota" => core::v1::ResourceQuota,
+        "k8s.io.api.core.v1.LimitRange" => core::v1::LimitRange,
+        "k8s.io.api.core.v1.ReplicationController" => core::v1::ReplicationController,
+        "k8s.io.api.core.v1.PodTemplate" => core::v1::PodTemplate,
+        "k8s.io.api.apps.v1.Deployment" => apps::v1::Deployment,
+        "k8s.io.api.apps.v1.ReplicaSet" => apps::v1::ReplicaSet,
+        "k8s.io.api.apps.v1.StatefulSet" => apps::v1::StatefulSet,
+        "k8s.io.api.apps.v1.DaemonSet" => apps::v1::DaemonSet,
+        "k8s.io.api.apps.v1.ControllerRevision" => apps::v1::ControllerRevision,
+        "k8s.io.api.batch.v1.Job" => batch::v1::Job,
+        "k8s.io.api.batch.v1.CronJob" => batch::v1::CronJob,
+        "k8s.io.api.autoscaling.v2.HorizontalPodAutoscaler" => autoscaling::v2::HorizontalPodAutoscaler,
+        "k8s.io.api.policy.v1.PodDisruptionBudget" => policy::v1::PodDisruptionBudget,
+        "k8s.io.api.rbac.v1.Role" => rbac::v1::Role,
+        "k8s.io.api.rbac.v1.ClusterRole" => rbac::v1::ClusterRole,
+        "k8s.io.api.rbac.v1.RoleBinding" => rbac::v1::RoleBinding,
+        "k8s.io.api.rbac.v1.ClusterRoleBinding" => rbac::v1::ClusterRoleBinding,
+        "k8s.io.api.networking.v1.Ingress" => networking::v1::Ingress,
+        "k8s.io.api.networking.v1.IngressClass" => networking::v1::IngressClass,
+        "k8s.io.api.networking.v1.NetworkPolicy" => networking::v1::NetworkPolicy,
+        "k8s.io.api.networking.v1.ServiceCIDR" => networking::v1::ServiceCIDR,
+        "k8s.io.api.networking.v1.IPAddress" => networking::v1::IPAddress,
+        "k8s.io.api.discovery.v1.EndpointSlice" => discovery::v1::EndpointSlice,
+        "k8s.io.api.coordination.v1.Lease" => coordination::v1::Lease,
+        "k8s.io.api.storage.v1.StorageClass" => storage::v1::StorageClass,
+        "k8s.io.api.storage.v1.VolumeAttributesClass" => storage::v1::VolumeAttributesClass,
+        "k8s.io.api.storage.v1.VolumeAttachment" => storage::v1::VolumeAttachment,
+        "k8s.io.api.storage.v1.CSIDriver" => storage::v1::CSIDriver,
+        "k8s.io.api.storage.v1.CSINode" => storage::v1::CSINode,
+        "k8s.io.api.storage.v1.CSIStorageCapacity" => storage::v1::CSIStorageCapacity,
+        "k8s.io.api.scheduling.v1.PriorityClass" => scheduling::v1::PriorityClass,
+        "k8s.io.api.node.v1.RuntimeClass" => node::v1::RuntimeClass,
+        "k8s.io.api.certificates.v1.CertificateSigningRequest" => certificates::v1::CertificateSigningRequest,
+        "k8s.io.api.certificates.v1.ClusterTrustBundle" => certificates::v1::ClusterTrustBundle,
+        "k8s.io.api.certificates.v1.PodCertificateRequest" => certificates::v1::PodCertificateRequest,
+        "k8s.io.api.admissionregistration.v1.MutatingWebhookConfiguration" => admissionregistration::v1::MutatingWebhookConfiguration,
+        "k8s.io.api.admissionregistration.v1.ValidatingWebhookConfiguration" => admissionregistration::v1::ValidatingWebhookConfiguration,
+        "k8s.io.api.admissionregistration.v1.ValidatingAdmissionPolicy" => admissionregistration::v1::ValidatingAdmissionPolicy,
+        "k8s.io.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding" => admissionregistration::v1::ValidatingAdmissionPolicyBinding,
+        "k8s.io.api.admissionregistration.v1.MutatingAdmissionPolicy" => admissionregistration::v1::MutatingAdmissionPolicy,
+        "k8s.io.api.admissionregistration.v1.MutatingAdmissionPolicyBinding" => admissionregistration::v1::MutatingAdmissionPolicyBinding,
+        "k8s.io.api.flowcontrol.v1.FlowSchema" => flowcontrol::v1::FlowSchema,
+        "k8s.io.api.flowcontrol.v1.PriorityLevelConfiguration" => flowcontrol::v1::PriorityLevelConfiguration,
+        "k8s.io.api.resource.v1.ResourceClaim" => resource::v1::ResourceClaim,
+        "k8s.io.api.resource.v1.ResourceClaimTemplate" => resource::v1::ResourceClaimTemplate,
+        "k8s.io.api.resource.v1.DeviceClass" => resource::v1::DeviceClass,
+        "k8s.io.api.resource.v1.ResourceSlice" => resource::v1::ResourceSlice,
+        "k8s.io.api.resource.v1.DeviceTaintRule" => resource::v1::DeviceTaintRule,
+        "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition" => extensions::CustomResourceDefinition,
+        "k8s.io.kube_aggregator.pkg.apis.apiregistration.v1.APIService" => registration::APIService,
+        "k8s.io.api.autoscaling.v1.HorizontalPodAutoscaler" => autoscaling::v1::HorizontalPodAutoscaler,
+        "k8s.io.api.events.v1.Event" => events::v1::Event,
+        "k8s.io.api.core.v1.Binding" => core::v1::Binding,
+        "k8s.io.api.policy.v1.Eviction" => policy::v1::Eviction,
+        "k8s.io.api.authentication.v1.SelfSubjectReview" => authentication::v1::SelfSubjectReview,
+        "k8s.io.api.authorization.v1.SelfSubjectAccessReview" => authorization::v1::SelfSubjectAccessReview,
+        "k8s.io.api.authorization.v1.SelfSubjectRulesReview" => authorization::v1::SelfSubjectRulesReview,
+        "k8s.io.api.authorization.v1.SubjectAccessReview" => authorization::v1::SubjectAccessReview,
+    );
 }
 
 /// Adds merge rules to a component's properties.
 fn complete(name: &str, schema: &mut Value) {
-    let Some(message) = fields::message(&name.replacen("io.k8s.", "k8s.io.", 1)) else { return };
+    let message = name.replacen("io.k8s.", "k8s.io.", 1).replace('-', "_");
+    let Some(message) = fields::message(&message) else { return };
     let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for (json_name, property) in properties {
         let Some(field) = message.field(json_name) else { continue };

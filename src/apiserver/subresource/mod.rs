@@ -24,6 +24,8 @@ pub enum Subresource {
     Scale,
     /// Lets an emptied namespace go.
     Finalize,
+    /// Grants or denies a certificate.
+    Approval,
     /// Puts a pod on a node.
     Binding,
     /// Asks a pod to leave.
@@ -42,16 +44,17 @@ impl Subresource {
     /// # Errors
     /// 404 when the kind has none of that name.
     pub fn of(kind: &Kind, name: &str) -> Result<Self, Status> {
-        let core = |wanted: &str| kind.group.is_empty() && kind.kind == wanted;
+        let declared = kind.subresources.iter().any(|one| one.name == name);
         match name {
             "status" if kind.has_status => Ok(Self::Status),
             "scale" if kind.has_scale => Ok(Self::Scale),
-            "finalize" if core("Namespace") => Ok(Self::Finalize),
-            "binding" if core("Pod") => Ok(Self::Binding),
-            "eviction" if core("Pod") => Ok(Self::Eviction),
-            "log" if core("Pod") => Ok(Self::Log),
-            "exec" if core("Pod") => Ok(Self::Exec),
-            "attach" if core("Pod") => Ok(Self::Attach),
+            "finalize" if declared => Ok(Self::Finalize),
+            "approval" if declared => Ok(Self::Approval),
+            "binding" if declared => Ok(Self::Binding),
+            "eviction" if declared => Ok(Self::Eviction),
+            "log" if declared => Ok(Self::Log),
+            "exec" if declared => Ok(Self::Exec),
+            "attach" if declared => Ok(Self::Attach),
             _ => Err(Status::no_such_path()),
         }
     }
@@ -76,9 +79,11 @@ pub async fn answer(
     upgrade: OnUpgrade,
 ) -> Result<Response, Status> {
     match (subresource, verb) {
-        (Subresource::Status, Verb::Get) => get::get(call, target).await,
-        (Subresource::Status | Subresource::Finalize, Verb::Update) => update::update(call, target, bytes).await,
-        (Subresource::Status, Verb::Patch) => patch::patch(call, target, bytes).await,
+        (Subresource::Status | Subresource::Approval, Verb::Get) => get::get(call, target).await,
+        (Subresource::Status | Subresource::Approval | Subresource::Finalize, Verb::Update) => {
+            update::update(call, target, bytes).await
+        }
+        (Subresource::Status | Subresource::Approval, Verb::Patch) => patch::patch(call, target, bytes).await,
         (Subresource::Scale, Verb::Get | Verb::Update | Verb::Patch) => scale::answer(call, target, verb, bytes).await,
         (Subresource::Binding, Verb::Create) => binding::bind(call, target, bytes).await,
         (Subresource::Eviction, Verb::Create) => eviction::evict(call, target, bytes).await,

@@ -105,7 +105,11 @@ fn scale_of(stored: &Stored, object: &Value) -> Result<Value, Status> {
         json!({"name": &*stored.key.name, "namespace": &*stored.key.namespace, "uid": &*stored.face().uid});
     metadata["resourceVersion"] = json!(stored.revision.to_string());
     metadata["creationTimestamp"] = object["metadata"]["creationTimestamp"].clone();
-    let selector = Labels::from_value(&object["spec"]["selector"])?.to_text();
+    // The selector of a replication controller is a plain map of labels.
+    let plain = stored.key.resource.group().is_empty();
+    let selector = object["spec"]["selector"].clone();
+    let selector = if plain { json!({ "matchLabels": selector }) } else { selector };
+    let selector = Labels::from_value(&selector)?.to_text();
     Ok(json!({
         "kind": "Scale", "apiVersion": API_VERSION, "metadata": metadata,
         "spec": {"replicas": object["spec"]["replicas"].as_i64().unwrap_or(0)},

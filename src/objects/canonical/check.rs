@@ -4,7 +4,7 @@ use base64::Engine as _;
 use serde_json::{Map, Value};
 
 use super::{WARNINGS_MAX, Warning, carries_type, is_type_key};
-use crate::fields::{self, Field, Label, Message, Type};
+use crate::fields::{self, Field, Instead, Label, Message, SCHEMA, Type};
 use crate::quantity::Quantity;
 use crate::time;
 
@@ -78,6 +78,17 @@ fn one(
             let go = join(place.go, key);
             return object(&Place { path, go: &go, message }, map, typed, warnings);
         }
+        (Type::SchemaOr(_), Value::Object(_)) => {
+            let schema = Field { ty: Type::Message(SCHEMA), ..field.clone() };
+            return one(place, &schema, key, path, value, typed, warnings);
+        }
+        (Type::SchemaOr(Instead::Schemas), Value::Array(list)) => {
+            return list.iter().enumerate().try_for_each(|(index, element)| {
+                one(place, field, key, &format!("{path}[{index}]"), element, typed, warnings)
+            });
+        }
+        (Type::SchemaOr(Instead::Flag), Value::Bool(_)) => true,
+        (Type::SchemaOr(Instead::Names), Value::Array(list)) => list.iter().all(Value::is_string),
         (Type::String | Type::Duration, Value::String(_)) | (Type::Bool, Value::Bool(_)) => true,
         (Type::Int32 | Type::IntOrString, Value::Number(number)) => {
             number.as_i64().is_some_and(|number| i32::try_from(number).is_ok())
@@ -146,6 +157,7 @@ fn go_type(ty: Type) -> &'static str {
         Type::MicroTime => "v1.MicroTime",
         Type::FieldsV1 => "v1.FieldsV1",
         Type::RawExtension => "runtime.RawExtension",
+        Type::SchemaOr(_) => "v1.JSONSchemaProps",
         Type::Duration => "v1.Duration",
         Type::Strings => "[]string",
     }

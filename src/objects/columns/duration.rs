@@ -28,7 +28,7 @@ pub fn human(seconds: i64) -> String {
 }
 
 /// How long ago a time in an object was; `<unknown>` without one.
-pub(super) fn since(at: &Value, now: Timestamp) -> String {
+pub(crate) fn since(at: &Value, now: Timestamp) -> String {
     match at.as_str().and_then(|text| time::parse(text).ok()) {
         Some(at) => human(now.duration_since(at).as_secs()),
         None => "<unknown>".into(),

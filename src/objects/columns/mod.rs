@@ -1,24 +1,21 @@
 //! What `kubectl get` shows: the columns of each kind's table, and the cells of one object.
 //!
-//! Names, order, priorities and cell texts follow upstream's printers (`pkg/printers/internalversion`). Putting rows into
-//! a `meta.k8s.io` Table, and choosing what else a row carries, is the API server's business.
+//! Names, order, priorities and cell texts follow upstream's printers (`pkg/printers/internalversion`); which columns there
+//! are says each kind's declaration (`kinds`). Putting rows into a `meta.k8s.io` Table, and choosing what else a row
+//! carries, is the API server's business.
 
 mod duration;
-mod event;
-mod node;
-mod pod;
-mod workload;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub use duration::human;
-use duration::since;
+pub(crate) use duration::since;
 
 use crate::Kind;
 
 /// One column of a kind's table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Column {
     /// Heading, as `Ready`.
     pub name: &'static str,
@@ -30,107 +27,177 @@ pub struct Column {
     pub description: &'static str,
     /// 0 is always shown, 1 only in wide output.
     pub priority: i32,
+    cell: Cell,
+}
+
+/// What the cell of a column shows of an object. Fields are named by dotted paths.
+#[derive(Debug, Clone, Copy)]
+enum Cell {
+    /// The kind makes all cells at once.
+    None,
+    /// A text, or what stands for none.
+    Text(&'static str, &'static str),
+    /// A number; 0 when absent.
+    Number(&'static str),
+    /// `true` or `false` as text.
+    Flag(&'static str),
+    /// How many elements a list or a map has.
+    Count(&'static str),
+    /// The time since then.
+    Since(&'static str),
+    /// Something else.
+    Made(fn(&Value, Timestamp) -> Value),
 }
 
 impl Column {
     const fn new(name: &'static str, ty: &'static str, description: &'static str) -> Self {
-        Self { name, ty, format: "", description, priority: 0 }
+        Self { name, ty, format: "", description, priority: 0, cell: Cell::None }
     }
 
-    const fn text(name: &'static str, description: &'static str) -> Self {
+    pub(crate) const fn text(name: &'static str, description: &'static str) -> Self {
         Self::new(name, "string", description)
     }
 
-    const fn wide(name: &'static str, description: &'static str) -> Self {
+    pub(crate) const fn integer(name: &'static str, description: &'static str) -> Self {
+        Self::new(name, "integer", description)
+    }
+
+    pub(crate) const fn boolean(name: &'static str, description: &'static str) -> Self {
+        Self::new(name, "boolean", description)
+    }
+
+    pub(crate) const fn wide(name: &'static str, description: &'static str) -> Self {
         Self { priority: 1, ..Self::text(name, description) }
+    }
+
+    /// The same column, shown in wide output only.
+    pub(crate) const fn widened(self) -> Self {
+        Self { priority: 1, ..self }
+    }
+
+    pub(crate) const fn showing(self, path: &'static str) -> Self {
+        self.showing_or(path, "")
+    }
+
+    pub(crate) const fn showing_or(self, path: &'static str, none: &'static str) -> Self {
+        Self { cell: Cell::Text(path, none), ..self }
+    }
+
+    pub(crate) const fn number(self, path: &'static str) -> Self {
+        Self { cell: Cell::Number(path), ..self }
+    }
+
+    pub(crate) const fn flag(self, path: &'static str) -> Self {
+        Self { cell: Cell::Flag(path), ..self }
+    }
+
+    pub(crate) const fn counting(self, path: &'static str) -> Self {
+        Self { cell: Cell::Count(path), ..self }
+    }
+
+    pub(crate) const fn since(self, path: &'static str) -> Self {
+        Self { cell: Cell::Since(path), ..self }
+    }
+
+    pub(crate) const fn made(self, cell: fn(&Value, Timestamp) -> Value) -> Self {
+        Self { cell: Cell::Made(cell), ..self }
+    }
+
+    fn cell(&self, object: &Value, now: Timestamp) -> Value {
+        match self.cell {
+            Cell::None => Value::Null,
+            Cell::Text(path, none) => json!(text_or(at(object, path), none)),
+            Cell::Number(path) => json!(number(at(object, path))),
+            Cell::Flag(path) => json!((at(object, path) == true).to_string()),
+            Cell::Count(path) => json!(count(at(object, path))),
+            Cell::Since(path) => json!(since(at(object, path), now)),
+            Cell::Made(made) => made(object, now),
+        }
     }
 }
 
-const NAME: Column =
-    Column { format: "name", ..Column::text("Name", "Name of the object, unique among its kind in its namespace.") };
-const AGE: Column = Column::text("Age", "Time since the object was created.");
-const CONTAINERS: Column = Column::wide("Containers", "Names of each container in the template.");
-const IMAGES: Column = Column::wide("Images", "Images referenced by each container in the template.");
-
-const GENERIC: &[Column] = &[NAME, Column::new("Created At", "date", "When the object was created.")];
-const NAMESPACE: &[Column] = &[NAME, Column::text("Status", "The status of the namespace"), AGE];
-const CONFIG_MAP: &[Column] = &[NAME, Column::text("Data", "How many entries the object holds."), AGE];
-const SECRET: &[Column] = &[
-    NAME,
-    Column::text("Type", "What the data is for."),
-    Column::text("Data", "How many entries the object holds."),
-    AGE,
-];
-const SERVICE_ACCOUNT: &[Column] = &[NAME, Column::text("Secrets", "How many secrets the account names."), AGE];
-const LEASE: &[Column] = &[NAME, Column::text("Holder", "Who holds the lease."), AGE];
+pub(crate) const NAME: Column = Column {
+    format: "name",
+    ..Column::text("Name", "Name of the object, unique among its kind in its namespace.").showing("metadata.name")
+};
+pub(crate) const AGE: Column =
+    Column::text("Age", "Time since the object was created.").since("metadata.creationTimestamp");
+/// For kinds that have no printer of their own upstream.
+pub(crate) const CREATED_AT: Column = Column::new("Created At", "date", "When the object was created.")
+    .made(|object, _| object["metadata"]["creationTimestamp"].clone());
+pub(crate) const CONTAINERS: Column = Column::wide("Containers", "Names of each container in the template.");
+pub(crate) const IMAGES: Column = Column::wide("Images", "Images referenced by each container in the template.");
 
 /// The columns of a kind's table. Kinds without a printer of their own show name and creation time, as upstream's do.
 pub fn columns(kind: &Kind) -> &'static [Column] {
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => pod::COLUMNS,
-        ("", "Node") => node::COLUMNS,
-        ("", "Namespace") => NAMESPACE,
-        ("", "ConfigMap") => CONFIG_MAP,
-        ("", "Secret") => SECRET,
-        ("", "ServiceAccount") => SERVICE_ACCOUNT,
-        ("" | "events.k8s.io", "Event") => event::COLUMNS,
-        ("apps", "Deployment") => workload::DEPLOYMENT,
-        ("apps", "ReplicaSet") => workload::REPLICA_SET,
-        ("coordination.k8s.io", "Lease") => LEASE,
-        _ => GENERIC,
-    }
+    kind.declared.columns
 }
 
 /// The cells of one object, one for each of [`columns`]. Ages are counted until `now`.
 pub fn cells(kind: &Kind, object: &Value, now: Timestamp) -> Vec<Value> {
-    let name = text(&object["metadata"]["name"]);
-    let age = since(&object["metadata"]["creationTimestamp"], now);
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Pod") => pod::cells(object, now),
-        ("", "Node") => node::cells(object, now),
-        ("", "Namespace") => vec![json!(name), json!(text(&object["status"]["phase"])), json!(age)],
-        ("", "ConfigMap") => {
-            vec![json!(name), json!(count(&object["data"]) + count(&object["binaryData"])), json!(age)]
-        }
-        ("", "Secret") => vec![json!(name), json!(text(&object["type"])), json!(count(&object["data"])), json!(age)],
-        ("", "ServiceAccount") => vec![json!(name), json!(count(&object["secrets"])), json!(age)],
-        ("" | "events.k8s.io", "Event") => event::cells(object, now),
-        ("apps", "Deployment") => workload::deployment(object, now),
-        ("apps", "ReplicaSet") => workload::replica_set(object, now),
-        ("coordination.k8s.io", "Lease") => {
-            vec![json!(name), json!(text(&object["spec"]["holderIdentity"])), json!(age)]
-        }
-        _ => vec![json!(name), object["metadata"]["creationTimestamp"].clone()],
+    match kind.declared.cells {
+        Some(cells) => cells(object, now),
+        None => kind.declared.columns.iter().map(|column| column.cell(object, now)).collect(),
     }
 }
 
 /// The `conditions` of an object's row: clients hide rows of kind `Completed` where they list what is running.
 pub fn row_conditions(kind: &Kind, object: &Value) -> Vec<Value> {
-    if kind.group.is_empty() && kind.kind == "Pod" { pod::row_conditions(object) } else { Vec::new() }
+    kind.declared.row_conditions.map_or_else(Vec::new, |conditions| conditions(object))
 }
 
-fn text(value: &Value) -> &str {
+/// The value at a dotted path; null where there is none.
+pub(crate) fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(object, |value, step| &value[step])
+}
+
+pub(crate) fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
 /// A text, or what stands for none.
-fn text_or<'a>(value: &'a Value, none: &'a str) -> &'a str {
+pub(crate) fn text_or<'a>(value: &'a Value, none: &'a str) -> &'a str {
     Some(text(value)).filter(|text| !text.is_empty()).unwrap_or(none)
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn number(value: &Value) -> i64 {
+pub(crate) fn number(value: &Value) -> i64 {
     value.as_i64().unwrap_or(0)
 }
 
-fn count(value: &Value) -> usize {
+pub(crate) fn count(value: &Value) -> usize {
     match value {
         Value::Array(items) => items.len(),
         Value::Object(map) => map.len(),
         _ => 0,
+    }
+}
+
+/// Labels, or a map that selects by them, on one line: `a=1,b=2`.
+pub(crate) fn labels(map: &Value) -> String {
+    let pairs: Vec<String> =
+        map.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", text(value))).collect();
+    if pairs.is_empty() { "<none>".into() } else { pairs.join(",") }
+}
+
+/// The first few of many, and how many more there are.
+pub(crate) fn first(all: &[String], most: usize) -> String {
+    match all {
+        [] => "<none>".into(),
+        all if all.len() > most => format!("{} + {} more...", all[..most].join(","), all.len() - most),
+        all => all.join(","),
+    }
+}
+
+/// A number, a text, or a quantity as people read it.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
     }
 }
 

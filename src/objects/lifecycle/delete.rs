@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{ensure_map, metadata_of, strings};
+use crate::kinds::Ending;
 use crate::{Kind, Status, time};
 
 const ORPHAN: &str = "orphan";
@@ -182,21 +183,21 @@ pub fn prepare_delete(kind: &Kind, old: &Value, options: &DeleteOptions, now: &s
         return Err(Status::conflict(&kind.group, &kind.plural, metadata["name"].as_str().unwrap_or(""), why));
     }
     let mut new = old.clone();
-    let is = |name: &str| kind.group.is_empty() && kind.kind == name;
-    if is("Namespace") && !strings(&old["spec"]["finalizers"]).is_empty() {
+    let ending = kind.declared.ending;
+    if ending == Ending::OnceFinalized && !strings(&old["spec"]["finalizers"]).is_empty() {
         return Ok(terminate_namespace(kind, old, new, options, now));
     }
-    if is("Pod") {
+    if ending == Ending::AfterGrace {
         match graceful(old, &mut new, options, now)? {
             Grace::Pending => return Ok(Deletion::Nothing),
             Grace::Seconds(seconds) => {
-                let held = set_finalizers(&mut new, options);
+                let held = set_finalizers(kind, &mut new, options);
                 return Ok(if seconds > 0 || held { changed(old, new) } else { Deletion::Remove });
             }
             Grace::Over => {}
         }
     }
-    if !set_finalizers(&mut new, options) {
+    if !set_finalizers(kind, &mut new, options) {
         return Ok(Deletion::Remove);
     }
     mark(kind, &mut new, now);
@@ -208,7 +209,7 @@ pub fn prepare_delete(kind: &Kind, old: &Value, options: &DeleteOptions, now: &s
 /// A pod in its grace stays, finalizers or not: its node's agent ends it with a DELETE of grace 0.
 pub fn after_update(kind: &Kind, value: &Value) -> bool {
     let metadata = &value["metadata"];
-    let held = kind.group.is_empty() && kind.kind == "Namespace" && !strings(&value["spec"]["finalizers"]).is_empty();
+    let held = kind.declared.ending == Ending::OnceFinalized && !strings(&value["spec"]["finalizers"]).is_empty();
     metadata["deletionTimestamp"].is_string()
         && strings(&metadata["finalizers"]).is_empty()
         && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
@@ -289,7 +290,7 @@ fn mark(kind: &Kind, value: &mut Value, now: &str) {
 }
 
 /// Adds and removes the finalizers of garbage collection as the options ask; says whether any finalizer is left.
-fn set_finalizers(value: &mut Value, options: &DeleteOptions) -> bool {
+fn set_finalizers(kind: &Kind, value: &mut Value, options: &DeleteOptions) -> bool {
     let metadata = metadata_of(value);
     let present: Vec<String> =
         metadata.get("finalizers").map(strings).unwrap_or_default().into_iter().map(str::to_owned).collect();
@@ -297,7 +298,7 @@ fn set_finalizers(value: &mut Value, options: &DeleteOptions) -> bool {
     let (orphan, foreground) = match (options.propagation, options.orphan_dependents) {
         (Some(policy), _) => (policy == Propagation::Orphan, policy == Propagation::Foreground),
         (None, Some(orphan)) => (orphan, false),
-        (None, None) => (has(ORPHAN), has(FOREGROUND)),
+        (None, None) => (has(ORPHAN) || (kind.declared.orphans && !has(FOREGROUND)), has(FOREGROUND)),
     };
     let mut finalizers: Vec<String> =
         present.iter().filter(|name| *name != ORPHAN && *name != FOREGROUND).cloned().collect();
@@ -332,7 +333,7 @@ fn terminate_namespace(kind: &Kind, old: &Value, mut new: Value, options: &Delet
         mark(kind, &mut new, now);
         // Namespaces have no grace upstream.
         metadata_of(&mut new).remove("deletionGracePeriodSeconds");
-        set_finalizers(&mut new, options);
+        set_finalizers(kind, &mut new, options);
     }
     ensure_map(&mut new, "status").insert("phase".into(), json!("Terminating"));
     changed(old, new)

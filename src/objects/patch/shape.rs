@@ -26,6 +26,8 @@ const ATOMIC_MESSAGES: &[&str] = &[
     "k8s.io.api.core.v1.SecretReference",
     "k8s.io.api.core.v1.TopologySelectorTerm",
     "k8s.io.api.core.v1.TypedLocalObjectReference",
+    "k8s.io.api.discovery.v1.EndpointPort",
+    "k8s.io.api.networking.v1.ServiceBackendPort",
     "k8s.io.api.rbac.v1.RoleRef",
     "k8s.io.api.rbac.v1.Subject",
     "k8s.io.apimachinery.pkg.apis.meta.v1.LabelSelector",

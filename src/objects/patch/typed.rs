@@ -91,7 +91,7 @@ fn check_type(ty: Type, value: &Value, path: &mut Vec<Step>, errors: &mut Vec<St
         }
         Type::Quantity | Type::IntOrString => (value.is_number() || value.is_string(), "string or number"),
         Type::Strings => (value.is_array(), "list"),
-        Type::FieldsV1 | Type::RawExtension => (true, ""),
+        Type::FieldsV1 | Type::RawExtension | Type::SchemaOr(_) => (true, ""),
         Type::String | Type::Bytes | Type::Time | Type::MicroTime | Type::Duration => (value.is_string(), "string"),
     };
     if !fits && !value.is_null() {

@@ -16,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::canonical::{WARNINGS_MAX, Warning};
-use crate::fields::{self, Field, Label, Message, Type};
+use crate::fields::{self, Field, Instead, Label, Message, SCHEMA, Type};
 use crate::{Status, kind, time};
 use scalars::{go_duration, int_or_string, timestamp};
 use wire::{Fault, Raw, Reader};
@@ -278,6 +278,7 @@ impl Decoder {
                 Ok(Some(Value::String(go_duration(nanos))))
             }
             (Type::FieldsV1 | Type::RawExtension, Raw::Bytes(bytes)) => self.free(bytes, depth),
+            (Type::SchemaOr(instead), Raw::Bytes(bytes)) => self.schema_or(instead, bytes, depth),
             (Type::Strings, Raw::Bytes(bytes)) => {
                 let mut items = Vec::new();
                 let mut reader = Reader::new(bytes);
@@ -291,6 +292,28 @@ impl Decoder {
             }
             _ => Err(wrong()),
         }
+    }
+
+    /// A schema, or what stands instead of one.
+    fn schema_or(&mut self, instead: Instead, bytes: &[u8], depth: usize) -> Result<Option<Value>, String> {
+        let (mut schema, mut flag, mut many) = (None, None, Vec::new());
+        let mut reader = Reader::new(bytes);
+        while let Some((number, raw)) = reader.next().map_err(fault)? {
+            match (instead, number) {
+                (Instead::Flag, 1) => flag = self.value(Type::Bool, raw, depth, None)?,
+                (Instead::Flag, 2) | (Instead::Schemas | Instead::Names, 1) => {
+                    schema = self.value(Type::Message(SCHEMA), raw, depth, schema.take())?;
+                }
+                (Instead::Schemas, 2) => many.extend(self.value(Type::Message(SCHEMA), raw, depth, None)?),
+                (Instead::Names, 2) => many.extend(self.value(Type::String, raw, depth, None)?),
+                _ => {}
+            }
+        }
+        Ok(Some(match instead {
+            _ if schema.is_some() => schema.unwrap_or_default(),
+            Instead::Flag => flag.unwrap_or(Value::Bool(false)),
+            Instead::Schemas | Instead::Names => Value::Array(many),
+        }))
     }
 
     /// Bytes in bytes: JSON, or an object in an envelope of its own.

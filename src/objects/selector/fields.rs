@@ -16,8 +16,13 @@ struct Term {
     value: String,
 }
 
-/// Selectable fields that are booleans upstream, where absence reads as `false`.
-const FLAGS: [&str; 2] = ["spec.unschedulable", "spec.hostNetwork"];
+/// Selectable fields that are no texts upstream, with what absence reads as.
+const ABSENT: [(&str, &str); 4] = [
+    ("spec.unschedulable", "false"),
+    ("spec.hostNetwork", "false"),
+    ("status.replicas", "0"),
+    ("status.succeeded", "0"),
+];
 
 impl Fields {
     /// Selects everything.
@@ -47,16 +52,23 @@ impl Fields {
                 .ok_or_else(invalid)?;
             let value = unescape(value)
                 .map_err(|reason| Status::bad_request(format!("invalid field selector: {reason} in '{part}'")))?;
-            let known = field == "metadata.name"
+            let other_name = kind.declared.selects_as.iter().find(|(name, _)| *name == field);
+            let known = other_name.is_some()
+                || field == "metadata.name"
                 || (field == "metadata.namespace" && kind.namespaced)
                 || kind.field_selectors.iter().any(|name| name == field);
             if !known {
-                return Err(Status::bad_request(if kind.field_selectors.is_empty() {
-                    format!("\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
-                } else {
-                    format!("field label not supported: {field}")
-                }));
+                return Err(Status::bad_request(
+                    if kind.field_selectors.is_empty() && kind.declared.selects_as.is_empty() {
+                        format!(
+                            "\"{field}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                        )
+                    } else {
+                        format!("field label not supported: {field}")
+                    },
+                ));
             }
+            let field = other_name.map_or(field, |(_, stored)| stored);
             terms.push(Term { field: field.to_owned(), equal, value });
             if terms.len() > REQUIREMENTS_MAX {
                 return Err(Status::bad_request(format!("more than {REQUIREMENTS_MAX} terms in the field selector")));
@@ -76,14 +88,14 @@ impl Fields {
         self.terms.iter().find(|term| term.equal && term.field == field).map(|term| term.value.as_str())
     }
 
-    /// Whether an object satisfies every term; absent fields read as the empty string (`false` for flags).
+    /// Whether an object satisfies every term; absent fields read as the empty string (`false` for flags, `0` for numbers).
     pub fn matches(&self, key: &Key, face: &Face) -> bool {
         self.terms.iter().all(|term| {
             let found = match term.field.as_str() {
                 "metadata.name" => &*key.name,
                 "metadata.namespace" => &*key.namespace,
                 field => match face.field(field) {
-                    "" if FLAGS.contains(&field) => "false",
+                    "" => ABSENT.iter().find(|(name, _)| *name == field).map_or("", |(_, none)| none),
                     value => value,
                 },
             };

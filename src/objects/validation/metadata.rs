@@ -11,7 +11,7 @@ use crate::Kind;
 const ANNOTATIONS_MAX: usize = 256 * 1024;
 
 pub(super) fn create(faults: &mut Faults, kind: &Kind, metadata: &Value) {
-    let grammar = grammar(kind);
+    let grammar = kind.declared.named;
     let prefix = text(metadata, "generateName");
     if !prefix.is_empty() {
         // What is appended makes a trailing dash good, and is alphanumeric.
@@ -61,7 +61,7 @@ fn common(faults: &mut Faults, metadata: &Value) {
 }
 
 /// Labels and annotations of a pod template.
-pub(super) fn template(faults: &mut Faults, path: &str, metadata: &Value) {
+pub(crate) fn template(faults: &mut Faults, path: &str, metadata: &Value) {
     faults.labels(&format!("{path}.labels"), &metadata["labels"]);
     annotations(faults, &format!("{path}.annotations"), &metadata["annotations"]);
 }
@@ -105,12 +105,5 @@ fn owners(faults: &mut Faults, owners: &Value) {
                 controller = Some(name);
             }
         }
-    }
-}
-
-fn grammar(kind: &Kind) -> fn(&str) -> Vec<String> {
-    match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Namespace") => names::dns_label,
-        _ => names::dns_subdomain,
     }
 }

@@ -36,6 +36,62 @@ pub fn dns_subdomain(name: &str) -> Vec<String> {
     faults
 }
 
+/// A label that starts with a letter, as services are named: their names become host names.
+pub fn dns_1035_label(name: &str) -> Vec<String> {
+    let mut faults = length(name, LABEL_MAX);
+    if !is_dns_label(name) || !name.starts_with(|letter: char| letter.is_ascii_lowercase()) {
+        faults.push(
+            "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and \
+             end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is \
+             '[a-z]([-a-z0-9]*[a-z0-9])?')"
+                .into(),
+        );
+    }
+    faults
+}
+
+/// A subdomain, or one below `*.`.
+pub fn wildcard_subdomain(name: &str) -> Vec<String> {
+    let Some(rest) = name.strip_prefix("*.") else { return dns_subdomain(name) };
+    let mut faults = length(name, SUBDOMAIN_MAX);
+    if !is_dns_subdomain(rest) {
+        faults.push(
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower \
+             case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used \
+             for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+                .into(),
+        );
+    }
+    faults
+}
+
+/// Whatever can stand between two slashes of a path: roles and their bindings.
+pub fn path_segment(name: &str) -> Vec<String> {
+    if matches!(name, "." | "..") {
+        return vec![format!("may not be '{name}'")];
+    }
+    let held = ["/", "%"].into_iter().filter(|illegal| name.contains(illegal));
+    held.map(|illegal| format!("may not contain '{illegal}'")).collect()
+}
+
+/// A name after which suffixes are put, as pods' names after a cron job's: it leaves them room.
+pub fn at_most_52(name: &str) -> Vec<String> {
+    let mut faults = dns_subdomain(name);
+    if name.len() > 52 {
+        faults.push("must be no more than 52 characters".into());
+    }
+    faults
+}
+
+/// The key of a label with a prefix, as names of domains and signers are.
+pub fn prefixed(name: &str) -> Vec<String> {
+    if name.contains('/') {
+        label_key(name)
+    } else {
+        vec!["should be a domain-prefixed path (such as \"acme.io/foo\")".into()]
+    }
+}
+
 /// A qualified name, as label keys, annotation keys and extended resources are: an optional DNS prefix, `/`, a name.
 pub fn label_key(key: &str) -> Vec<String> {
     const NAME: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric \
@@ -182,6 +238,16 @@ mod tests {
             (dns_subdomain, "a.", 1),
             (dns_subdomain, &long, 1),
             (dns_subdomain, "a/b", 1),
+            (dns_1035_label, "", 1),
+            (dns_1035_label, "1a", 1),
+            (dns_1035_label, "a.b", 1),
+            (wildcard_subdomain, "*", 1),
+            (wildcard_subdomain, "a.*", 1),
+            (wildcard_subdomain, "*.*", 1),
+            (path_segment, "..", 1),
+            (path_segment, "a/b%c", 2),
+            (at_most_52, &long[..53], 1),
+            (prefixed, "a", 1),
             (label_key, "", 2),
             (label_key, "/a", 1),
             (label_key, "a/", 2),
@@ -218,6 +284,11 @@ mod tests {
         let rows: &[(Rule, &[&str])] = &[
             (dns_label, &["a", "0", "a-b", "a--b"]),
             (dns_subdomain, &["a", "a.b", "kube-root-ca.crt"]),
+            (dns_1035_label, &["a", "a-1"]),
+            (wildcard_subdomain, &["a.b", "*.a.b"]),
+            (path_segment, &["a", "system:node", "A b"]),
+            (at_most_52, &["a.b"]),
+            (prefixed, &["example.com/a"]),
             (label_key, &["a", "A", "a_b.c-d", "example.com/a", "node-role.kubernetes.io/control-plane"]),
             (label_value, &["", "a", "A_b.c-1"]),
             (config_key, &["a", ".a", "A_b-c.d", "a..b"]),

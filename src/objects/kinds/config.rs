@@ -1,13 +1,69 @@
-//! Rules of ConfigMaps, Secrets and ServiceAccounts.
+//! ConfigMaps and Secrets.
+//!
+//! Follows `pkg/apis/core/validation/validation.go` and `pkg/registry/core/{configmap,secret}/strategy.go`.
 
-use serde_json::{Value, json};
+use base64::Engine as _;
+use serde_json::{Map, Value, json};
 
-use super::{Faults, list, names, text};
+use super::Declaration;
+use crate::columns::{AGE, Column, NAME, count};
+use crate::defaulting::Default::Text;
+use crate::defaulting::structure;
+use crate::validation::{Faults, names, text};
+
+pub(super) static CONFIG_MAP: Declaration = Declaration {
+    short_names: &["cm"],
+    rules: Some(config_map),
+    changed: Some(|faults, old, new| {
+        immutable(faults, old, new, &["data", "binaryData"]);
+        config_map(faults, new);
+    }),
+    columns: &[
+        NAME,
+        Column::text("Data", "How many entries the object holds.")
+            .made(|object, _| json!(count(&object["data"]) + count(&object["binaryData"]))),
+        AGE,
+    ],
+    ..Declaration::plain("", "v1", "ConfigMap", "configmaps")
+};
+
+pub(super) static SECRET: Declaration = Declaration {
+    selects: &["type"],
+    defaults: &[("type", Text("Opaque"))],
+    fill: Some(fold),
+    rules: Some(secret),
+    changed: Some(|faults, old, new| {
+        faults.immutable("type", &old["type"], &new["type"]);
+        immutable(faults, old, new, &["data"]);
+        secret(faults, new);
+    }),
+    columns: &[
+        NAME,
+        Column::text("Type", "What the data is for.").showing("type"),
+        Column::text("Data", "How many entries the object holds.").counting("data"),
+        AGE,
+    ],
+    ..Declaration::plain("", "v1", "Secret", "secrets")
+};
+
+/// Folds `stringData`, which is write-only, into `data`.
+fn fold(map: &mut Map<String, Value>) {
+    let Some(Value::Object(plain)) = map.remove("stringData") else { return };
+    if plain.is_empty() {
+        return;
+    }
+    if let Some(data) = structure(map, "data") {
+        for (key, text) in plain {
+            let text = text.as_str().unwrap_or("");
+            data.insert(key, json!(base64::engine::general_purpose::STANDARD.encode(text)));
+        }
+    }
+}
 
 /// Most bytes of data in a ConfigMap or a Secret.
 const DATA_MAX: usize = 1024 * 1024;
 
-pub(super) fn config_map(faults: &mut Faults, value: &Value) {
+fn config_map(faults: &mut Faults, value: &Value) {
     let mut size = 0;
     for (key, data) in value["data"].as_object().into_iter().flatten() {
         faults.named(&format!("data[{key}]"), key, names::config_key(key));
@@ -26,7 +82,7 @@ pub(super) fn config_map(faults: &mut Faults, value: &Value) {
     }
 }
 
-pub(super) fn secret(faults: &mut Faults, value: &Value) {
+fn secret(faults: &mut Faults, value: &Value) {
     let mut size = 0;
     for (key, data) in value["data"].as_object().into_iter().flatten() {
         faults.named(&format!("data[{key}]"), key, names::config_key(key));
@@ -63,17 +119,8 @@ pub(super) fn secret(faults: &mut Faults, value: &Value) {
     }
 }
 
-pub(super) fn service_account(faults: &mut Faults, value: &Value) {
-    for (path, secret) in list("secrets", &value["secrets"]) {
-        let name = text(secret, "name");
-        if !name.is_empty() {
-            faults.named(&format!("{path}.name"), name, names::dns_subdomain(name));
-        }
-    }
-}
-
 /// An immutable object stays immutable, and so does its data.
-pub(super) fn immutable(faults: &mut Faults, old: &Value, new: &Value, data: &[&str]) {
+fn immutable(faults: &mut Faults, old: &Value, new: &Value, data: &[&str]) {
     if old["immutable"] != true {
         return;
     }

@@ -5,8 +5,8 @@
 use serde_json::{Value, json};
 
 use super::volumes::relative;
-use super::{Faults, list, names, text};
 use crate::quantity::Quantity;
+use crate::validation::{Faults, list, names, text};
 
 /// What a downward reference may name, besides single labels and annotations.
 const FIELD_PATHS: [&str; 9] = [
@@ -22,7 +22,7 @@ const FIELD_PATHS: [&str; 9] = [
 ];
 
 /// Everything that any container, whatever its list, must get right.
-pub(super) fn container(faults: &mut Faults, path: &str, container: &Value, volumes: &[&str]) {
+pub(in crate::kinds) fn container(faults: &mut Faults, path: &str, container: &Value, volumes: &[&str]) {
     match text(container, "name") {
         "" => faults.required(&format!("{path}.name"), ""),
         name => faults.named(&format!("{path}.name"), name, names::dns_label(name)),
@@ -48,7 +48,7 @@ pub(super) fn container(faults: &mut Faults, path: &str, container: &Value, volu
 }
 
 /// Probes and hooks, which only containers that keep running have.
-pub(super) fn probes_and_hooks(faults: &mut Faults, path: &str, container: &Value) {
+pub(in crate::kinds) fn probes_and_hooks(faults: &mut Faults, path: &str, container: &Value) {
     for kind in ["livenessProbe", "readinessProbe", "startupProbe"] {
         let value = &container[kind];
         if !value.is_null() {
@@ -196,7 +196,7 @@ fn mounts(faults: &mut Faults, path: &str, mounts: &Value, volumes: &[&str]) {
 }
 
 /// Requests and limits of a container or of a pod as a whole.
-pub(super) fn resources(faults: &mut Faults, path: &str, resources: &Value) {
+pub(in crate::kinds) fn resources(faults: &mut Faults, path: &str, resources: &Value) {
     let amount = |side: &str, name: &str| resources[side].get(name).and_then(|value| Quantity::from_value(value).ok());
     for side in ["limits", "requests"] {
         for name in resources[side].as_object().into_iter().flat_map(serde_json::Map::keys) {

@@ -2,21 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::pod::EFFECTS;
-use super::workload::label_selector;
-use super::{Faults, list, names, text};
+use super::rules::EFFECTS;
+use crate::kinds::workload::label_selector;
+use crate::validation::{Faults, list, names, text};
 
-pub(super) fn affinity(faults: &mut Faults, path: &str, affinity: &Value) {
+pub(in crate::kinds) fn affinity(faults: &mut Faults, path: &str, affinity: &Value) {
     let node = format!("{path}.nodeAffinity");
     let needed = &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
     if !needed.is_null() {
-        let path = format!("{node}.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms");
-        if needed["nodeSelectorTerms"].as_array().is_none_or(Vec::is_empty) {
-            faults.required(&path, "must have at least one node selector term");
-        }
-        for (path, term) in list(&path, &needed["nodeSelectorTerms"]) {
-            node_term(faults, &path, term);
-        }
+        node_selector(faults, &format!("{node}.requiredDuringSchedulingIgnoredDuringExecution"), needed);
     }
     let preferred = "preferredDuringSchedulingIgnoredDuringExecution";
     for (path, term) in list(&format!("{node}.{preferred}"), &affinity["nodeAffinity"][preferred]) {
@@ -32,6 +26,17 @@ pub(super) fn affinity(faults: &mut Faults, path: &str, affinity: &Value) {
             weight(faults, &path, term);
             pod_term(faults, &format!("{path}.podAffinityTerm"), &term["podAffinityTerm"]);
         }
+    }
+}
+
+/// Rules of a `NodeSelector`, of which one term must match.
+pub(in crate::kinds) fn node_selector(faults: &mut Faults, path: &str, selector: &Value) {
+    let path = format!("{path}.nodeSelectorTerms");
+    if selector["nodeSelectorTerms"].as_array().is_none_or(Vec::is_empty) {
+        faults.required(&path, "must have at least one node selector term");
+    }
+    for (path, term) in list(&path, &selector["nodeSelectorTerms"]) {
+        node_term(faults, &path, term);
     }
 }
 
@@ -98,7 +103,7 @@ fn pod_term(faults: &mut Faults, path: &str, term: &Value) {
     }
 }
 
-pub(super) fn tolerations(faults: &mut Faults, path: &str, tolerations: &Value) {
+pub(in crate::kinds) fn tolerations(faults: &mut Faults, path: &str, tolerations: &Value) {
     for (path, toleration) in list(path, tolerations) {
         let (key, operator) = (text(toleration, "key"), text(toleration, "operator"));
         if !key.is_empty() {
@@ -134,7 +139,7 @@ pub(super) fn tolerations(faults: &mut Faults, path: &str, tolerations: &Value) 
     }
 }
 
-pub(super) fn topology_spread(faults: &mut Faults, path: &str, constraints: &Value) {
+pub(in crate::kinds) fn topology_spread(faults: &mut Faults, path: &str, constraints: &Value) {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for (path, constraint) in list(path, constraints) {
         let (key, when) = (text(constraint, "topologyKey"), text(constraint, "whenUnsatisfiable"));
@@ -162,7 +167,7 @@ pub(super) fn topology_spread(faults: &mut Faults, path: &str, constraints: &Val
     }
 }
 
-pub(super) fn host_aliases(faults: &mut Faults, path: &str, aliases: &Value) {
+pub(in crate::kinds) fn host_aliases(faults: &mut Faults, path: &str, aliases: &Value) {
     for (path, alias) in list(path, aliases) {
         let address = text(alias, "ip");
         if address.parse::<std::net::IpAddr>().is_err() {

@@ -4,8 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{object, or_set};
-use crate::Kind;
+use crate::defaulting::{object, or_set};
 
 /// How long a pod stays on a node that is not ready or not reachable, unless it says otherwise; upstream has 300.
 ///
@@ -17,16 +16,13 @@ pub const TOLERATION_SECONDS: i64 = 2;
 const BUILT_IN: [(&str, i64); 2] =
     [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
 
-/// Fills what admission writes into a new pod; other kinds, and pod templates, stay as they are.
+/// Fills what admission writes into a new pod; pod templates stay as they are.
 ///
 /// The service account becomes `default`, the priority 0 (or that of a built-in class), the preemption policy
 /// `PreemptLowerPriority`, and the taints of nodes that are not ready or unreachable are tolerated for
 /// [`TOLERATION_SECONDS`] unless the pod tolerates them in its own way.
-pub fn admission_defaults(kind: &Kind, value: &mut Value) {
-    if !(kind.group.is_empty() && kind.kind == "Pod") {
-        return;
-    }
-    let Some(spec) = object(value.as_object_mut().and_then(|map| map.get_mut("spec"))) else { return };
+pub(super) fn admit(pod: &mut Map<String, Value>) {
+    let Some(spec) = object(pod.get_mut("spec")) else { return };
     or_set(spec, "serviceAccountName", "default");
     let account = spec["serviceAccountName"].clone();
     spec.insert("serviceAccount".into(), account);

@@ -5,11 +5,10 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::duration::since;
-use super::{AGE, Column, NAME, list, number, text, text_or};
+use crate::columns::{AGE, Column, NAME, human, list, number, since, text, text_or};
 use crate::time;
 
-pub(super) const COLUMNS: &[Column] = &[
+pub(in crate::kinds) const COLUMNS: &[Column] = &[
     NAME,
     Column::text("Ready", "The aggregate readiness state of this pod for accepting traffic."),
     Column::text("Status", "The aggregate status of the containers in this pod."),
@@ -27,12 +26,12 @@ pub(super) const COLUMNS: &[Column] = &[
 /// Why upstream's node controller marks pods of a lost node.
 const NODE_LOST: &str = "NodeLost";
 
-pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
+pub(in crate::kinds) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
     let (spec, status) = (&pod["spec"], &pod["status"]);
     let seen = observe(pod);
     let restarts = match seen.last_restart {
         Some(at) if seen.restarts != 0 => {
-            format!("{} ({} ago)", seen.restarts, super::human(now.duration_since(at).as_secs()))
+            format!("{} ({} ago)", seen.restarts, human(now.duration_since(at).as_secs()))
         }
         _ => seen.restarts.to_string(),
     };
@@ -50,7 +49,7 @@ pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
     ]
 }
 
-pub(super) fn row_conditions(pod: &Value) -> Vec<Value> {
+pub(in crate::kinds) fn row_conditions(pod: &Value) -> Vec<Value> {
     let (reason, message) = match text(&pod["status"]["phase"]) {
         "Succeeded" => ("Succeeded", "The pod has completed successfully."),
         "Failed" => ("Failed", "The pod failed."),

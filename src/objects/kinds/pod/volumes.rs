@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Faults, list, names, text};
 use crate::quantity::Quantity;
+use crate::validation::{Faults, list, names, text};
 
 /// Checks the volumes of a pod spec; returns their names, which mounts refer to.
-pub(super) fn volumes<'a>(faults: &mut Faults, path: &str, volumes: &'a Value) -> Vec<&'a str> {
+pub(in crate::kinds) fn volumes<'a>(faults: &mut Faults, path: &str, volumes: &'a Value) -> Vec<&'a str> {
     let mut seen = Vec::new();
     for (path, volume) in list(path, volumes) {
         let name = text(volume, "name");
@@ -39,7 +39,8 @@ pub(super) fn volumes<'a>(faults: &mut Faults, path: &str, volumes: &'a Value) -
     seen
 }
 
-fn source(faults: &mut Faults, path: &str, kind: &str, source: &Value) {
+/// Rules of one source of a volume.
+pub(in crate::kinds) fn source(faults: &mut Faults, path: &str, kind: &str, source: &Value) {
     let needs = |faults: &mut Faults, fields: &[&str]| {
         for field in fields {
             if text(source, field).is_empty() {
@@ -164,7 +165,7 @@ fn mode(faults: &mut Faults, path: &str, mode: &Value) {
 }
 
 /// A path inside a volume: relative, and without steps upwards.
-pub(super) fn local_path(faults: &mut Faults, path: &str, value: &str) {
+pub(in crate::kinds) fn local_path(faults: &mut Faults, path: &str, value: &str) {
     if value.is_empty() {
         faults.required(path, "");
         return;
@@ -176,7 +177,7 @@ pub(super) fn local_path(faults: &mut Faults, path: &str, value: &str) {
 }
 
 /// A path that may be empty, but neither absolute nor upwards.
-pub(super) fn relative(faults: &mut Faults, path: &str, value: &str) {
+pub(in crate::kinds) fn relative(faults: &mut Faults, path: &str, value: &str) {
     if value.starts_with('/') {
         faults.invalid(path, &json!(value), "must be a relative path");
     }

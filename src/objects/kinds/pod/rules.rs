@@ -4,14 +4,15 @@
 
 use serde_json::{Map, Value, json};
 
+use super::affinity;
 use super::container::{container, probes_and_hooks, resources};
 use super::volumes::volumes;
-use super::{Faults, affinity, list, names, text};
+use crate::validation::{Faults, list, names, text};
 
 /// Effects of taints, in upstream's order.
-pub(super) const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "PreferNoSchedule"];
+pub(in crate::kinds) const EFFECTS: [&str; 3] = ["NoExecute", "NoSchedule", "PreferNoSchedule"];
 
-pub(super) fn create(faults: &mut Faults, pod: &Value) {
+pub(in crate::kinds) fn create(faults: &mut Faults, pod: &Value) {
     spec(faults, "spec", &pod["spec"]);
     if pod["spec"]["ephemeralContainers"].as_array().is_some_and(|list| !list.is_empty()) {
         faults.forbidden("spec.ephemeralContainers", "cannot be set on create");
@@ -24,7 +25,7 @@ pub(super) fn create(faults: &mut Faults, pod: &Value) {
 }
 
 /// Rules of a pod spec, wherever it stands.
-pub(super) fn spec(faults: &mut Faults, path: &str, spec: &Value) {
+pub(in crate::kinds) fn spec(faults: &mut Faults, path: &str, spec: &Value) {
     let at = |field: &str| format!("{path}.{field}");
     let known = volumes(faults, &at("volumes"), &spec["volumes"]);
     containers(faults, path, spec, &known);
@@ -153,7 +154,7 @@ const CHANGES: &str = "pod updates may not change fields other than `spec.contai
                        `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 /// A pod's spec is settled when it is created, but for images, deadlines, tolerations and scheduling gates.
-pub(super) fn update(faults: &mut Faults, old: &Value, new: &Value) {
+pub(in crate::kinds) fn update(faults: &mut Faults, old: &Value, new: &Value) {
     let (Some(before), Some(after)) = (old["spec"].as_object(), new["spec"].as_object()) else {
         faults.immutable("spec", &old["spec"], &new["spec"]);
         return;
@@ -206,7 +207,7 @@ pub(super) fn update(faults: &mut Faults, old: &Value, new: &Value) {
 }
 
 /// Debug containers that are there stay as they are; new ones follow the rules of containers.
-pub(super) fn ephemeral_containers(faults: &mut Faults, old: &Value, new: &Value) {
+pub(crate) fn ephemeral_containers(faults: &mut Faults, old: &Value, new: &Value) {
     spec(faults, "spec", &new["spec"]);
     for part in old["spec"]["ephemeralContainers"].as_array().into_iter().flatten() {
         let name = text(part, "name");

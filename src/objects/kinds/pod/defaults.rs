@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{object, objects, or_set};
+use crate::defaulting::{object, objects, or_set};
 use crate::quantity::Quantity;
 
 const CONTAINERS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
@@ -14,7 +14,7 @@ const FILE_MODE: i32 = 0o644;
 const TOKEN_SECONDS: i64 = 3600;
 
 /// Defaults of every pod spec, in pods and in templates.
-pub(super) fn spec(spec: &mut Map<String, Value>) {
+pub(in crate::kinds) fn spec(spec: &mut Map<String, Value>) {
     or_set(spec, "restartPolicy", "Always");
     or_set(spec, "dnsPolicy", "ClusterFirst");
     or_set(spec, "schedulerName", "default-scheduler");

@@ -1,0 +1,25 @@
+//! Service accounts.
+//!
+//! Follows `pkg/apis/core/validation/validation.go`.
+
+use serde_json::Value;
+
+use super::Declaration;
+use crate::columns::{AGE, Column, NAME};
+use crate::validation::{Faults, list, names, text};
+
+pub(super) static SERVICE_ACCOUNT: Declaration = Declaration {
+    short_names: &["sa"],
+    rules: Some(rules),
+    columns: &[NAME, Column::text("Secrets", "How many secrets the account names.").counting("secrets"), AGE],
+    ..Declaration::plain("", "v1", "ServiceAccount", "serviceaccounts")
+};
+
+fn rules(faults: &mut Faults, value: &Value) {
+    for (path, secret) in list("secrets", &value["secrets"]) {
+        let name = text(secret, "name");
+        if !name.is_empty() {
+            faults.named(&format!("{path}.name"), name, names::dns_subdomain(name));
+        }
+    }
+}
