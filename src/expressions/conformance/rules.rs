@@ -88,8 +88,8 @@ fn rules_of_well_known_crds() {
         ),
         (
             &spec,
-            "self.labels.all(k, k.matches('^[a-z]+$') && self.labels[k].size() < 10)",
-            json!({"labels": {"a": "b", "C": "d"}}),
+            "self.labels.all(k, self.labels[k].matches('^[a-z]+$') && k.size() < 10)",
+            json!({"labels": {"a": "b", "c": "D"}}),
             json!(null),
             false,
         ),
