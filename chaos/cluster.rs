@@ -213,6 +213,20 @@ impl Cluster {
         })
     }
 
+    /// Copies what the processes have logged to a folder that stays.
+    ///
+    /// # Errors
+    /// [`Error::System`] when it cannot be copied.
+    pub fn keep_logs(&self) -> Result<PathBuf, Error> {
+        let kept = tempfile::Builder::new().prefix("barque-logs-").tempdir().map_err(Error::system("make a folder"))?;
+        let entries = std::fs::read_dir(self.dir()).map_err(Error::system("list the cluster's folder"))?;
+        for entry in entries.filter_map(Result::ok).filter(|entry| entry.path().join("log").is_file()) {
+            let copy = kept.path().join(entry.file_name());
+            std::fs::copy(entry.path().join("log"), copy).map_err(Error::system("copy a log"))?;
+        }
+        Ok(kept.keep())
+    }
+
     /// Ids of this cluster's running containers.
     ///
     /// # Errors

@@ -76,6 +76,9 @@ struct Measured {
     /// Runs of each fault; worst and median are shown
     #[arg(long)]
     runs: Option<usize>,
+    /// Only the faults of the leader whose row in the table contains this
+    #[arg(long)]
+    only: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -169,19 +172,28 @@ async fn measure(what: &What, how: &Measured) -> Result<bool, Error> {
         chaos::ensure_image()?;
     }
     let cluster = cluster(runtime)?;
+    let outcome = readings(what, how, &cluster).await;
+    // What the processes said is worth more than the error alone.
+    if !matches!(outcome, Ok(true)) {
+        eprintln!("The logs are kept in {}.", cluster.keep_logs()?.display());
+    }
+    outcome
+}
+
+async fn readings(what: &What, how: &Measured, cluster: &Cluster) -> Result<bool, Error> {
     let all = matches!(what, What::Numbers(_));
     let mut held = true;
     if all || matches!(what, What::Idle(_)) {
-        held &= idle::measure(&cluster).await?;
+        held &= idle::measure(cluster).await?;
     }
     if all || matches!(what, What::Leader(_)) {
-        held &= leader::measure(&cluster, how.runs.unwrap_or(20)).await?;
+        held &= leader::measure(cluster, how.runs.unwrap_or(20), how.only.as_deref().unwrap_or("")).await?;
     }
     if all || matches!(what, What::Followers(_)) {
-        held &= followers::measure(&cluster, how.runs.unwrap_or(20)).await?;
+        held &= followers::measure(cluster, how.runs.unwrap_or(20)).await?;
     }
     if all || matches!(what, What::Node(_)) {
-        held &= node::measure(&cluster, how.runs.unwrap_or(10)).await?;
+        held &= node::measure(cluster, how.runs.unwrap_or(10)).await?;
     }
     Ok(held)
 }

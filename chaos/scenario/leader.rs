@@ -32,8 +32,8 @@ const LAG: Duration = Duration::from_millis(1_000);
 /// Clients of a busy cluster.
 const LOAD: usize = 16;
 
-/// Runs each fault and prints one row for each.
-pub async fn measure(cluster: &Cluster, runs: usize) -> Result<bool, Error> {
+/// Runs each fault whose name contains `only`, and prints one row for each.
+pub async fn measure(cluster: &Cluster, runs: usize, only: &str) -> Result<bool, Error> {
     workload::ensure(cluster).await?;
     let case = |name, signal, load, lagging| Case { name, signal, load, lagging };
     let kill = || Bounds { first_write: 2_000.0, first_pod: 3_000.0 };
@@ -54,7 +54,7 @@ pub async fn measure(cluster: &Cluster, runs: usize) -> Result<bool, Error> {
     ];
     let mut rows = Vec::new();
     let mut held = true;
-    for (case, runs, bounds) in faults {
+    for (case, runs, bounds) in faults.into_iter().filter(|(case, ..)| case.name.contains(only)) {
         let name = case.name;
         let mut readings = Readings::default();
         for run in 1..=runs {

@@ -223,7 +223,7 @@ impl Parser<'_> {
 
     /// Two marks cancel out, as upstream parses them.
     fn marked(&mut self, at: usize, function: &str, count: usize, operand: Expr) -> Parsed<Expr> {
-        if count % 2 == 0 { Ok(operand) } else { self.call(at, function, None, vec![operand]) }
+        if count.is_multiple_of(2) { Ok(operand) } else { self.call(at, function, None, vec![operand]) }
     }
 
     fn member(&mut self, mut operand: Expr) -> Parsed<Expr> {

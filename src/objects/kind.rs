@@ -100,6 +100,22 @@ impl Kind {
         }
     }
 
+    /// A kind that no code here declares, as a custom resource is: it has nothing special but its names, which and the rest
+    /// the caller fills in.
+    pub fn undeclared(group: &str, version: &str, kind: &str, plural: &str, namespaced: bool) -> Self {
+        static PLAIN: Declaration = Declaration::plain("", "", "", "");
+        Self {
+            group: group.into(),
+            version: version.into(),
+            kind: kind.into(),
+            plural: plural.into(),
+            singular: kind.to_lowercase(),
+            namespaced,
+            message: String::new(),
+            ..Self::of(&PLAIN)
+        }
+    }
+
     fn of(declared: &'static Declaration) -> Self {
         let strings = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
         let package = match (declared.package, declared.group) {

@@ -105,7 +105,7 @@ pub(super) fn call<'a>(function: &str, args: &[Value<'a>]) -> Answer<'a> {
         return decided(function, &texts, decision);
     }
     Some(Ok(match (so_far.stage, function, texts.as_slice()) {
-        (Stage::Authorizer, "path", [path]) if path.is_empty() => return Some(Err("path must not be empty".into())),
+        (Stage::Authorizer, "path", [""]) => return Some(Err("path must not be empty".into())),
         (Stage::Authorizer, "path", [path]) => {
             so_far.next(Stage::Path, |question| question.path = Some((*path).to_owned()))
         }

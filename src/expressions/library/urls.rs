@@ -67,7 +67,7 @@ impl fmt::Display for Url {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.scheme.is_empty() {
             write!(out, "{}:", self.scheme)?;
-            if !self.opaque && !(self.host.is_empty() && self.user.is_empty() && self.path.is_empty()) {
+            if !(self.opaque || self.host.is_empty() && self.user.is_empty() && self.path.is_empty()) {
                 out.write_str("//")?;
             }
         }

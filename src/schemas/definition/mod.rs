@@ -26,24 +26,11 @@ use crate::rules;
 use crate::scale::Scale;
 use crate::{Error, Rules, Schema};
 
-/// The kind of definitions, as the registry of kinds has to list it.
+/// The kind of definitions, as the registry of kinds lists it.
 pub fn kind() -> &'static Arc<Kind> {
     static KIND: LazyLock<Arc<Kind>> = LazyLock::new(|| {
-        Arc::new(Kind {
-            group: "apiextensions.k8s.io".into(),
-            version: "v1".into(),
-            kind: "CustomResourceDefinition".into(),
-            plural: "customresourcedefinitions".into(),
-            singular: "customresourcedefinition".into(),
-            short_names: vec!["crd".into(), "crds".into()],
-            categories: vec!["api-extensions".into()],
-            namespaced: false,
-            message: "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition".into(),
-            has_status: true,
-            has_scale: false,
-            counts_generation: true,
-            field_selectors: Vec::new(),
-        })
+        let listed = objects::kind::by_kind("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+        Arc::clone(listed.expect("the registry lists the kind of definitions"))
     });
     &KIND
 }
@@ -159,21 +146,17 @@ impl Definition {
 
     /// What the registry of kinds says about one version.
     pub fn kind_of(&self, version: &Version) -> Kind {
-        Kind {
-            group: self.group.clone(),
-            version: version.name.clone(),
-            kind: self.kind.clone(),
-            plural: self.plural.clone(),
-            singular: self.singular.clone(),
-            short_names: self.short_names.clone(),
-            categories: self.categories.clone(),
-            namespaced: self.namespaced,
-            message: format!("{}.{}.{}", self.group, version.name, self.kind),
-            has_status: version.has_status,
-            has_scale: version.scale.is_some(),
-            counts_generation: true,
-            field_selectors: version.selectable.iter().map(|path| crate::selectable::label(path).to_owned()).collect(),
-        }
+        let mut kind = Kind::undeclared(&self.group, &version.name, &self.kind, &self.plural, self.namespaced);
+        kind.singular = self.singular.clone();
+        kind.short_names = self.short_names.clone();
+        kind.categories = self.categories.clone();
+        kind.message = format!("{}.{}.{}", self.group, version.name, self.kind);
+        kind.has_status = version.has_status;
+        kind.has_scale = version.scale.is_some();
+        kind.counts_generation = true;
+        kind.field_selectors =
+            version.selectable.iter().map(|path| crate::selectable::label(path).to_owned()).collect();
+        kind
     }
 }
 

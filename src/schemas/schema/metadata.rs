@@ -194,21 +194,8 @@ fn object_meta(metadata: &Value, place: &Place<'_>, faults: &mut Faults) {
     if let Some(fields) = anonymous.as_object_mut() {
         fields.remove("generateName");
     }
-    let kind = Kind {
-        group: String::new(),
-        version: String::new(),
-        kind: String::new(),
-        plural: String::new(),
-        singular: String::new(),
-        short_names: Vec::new(),
-        categories: Vec::new(),
-        namespaced: metadata["namespace"].as_str().is_some_and(|namespace| !namespace.is_empty()),
-        message: String::new(),
-        has_status: false,
-        has_scale: false,
-        counts_generation: false,
-        field_selectors: Vec::new(),
-    };
+    let namespaced = metadata["namespace"].as_str().is_some_and(|namespace| !namespace.is_empty());
+    let kind = Kind::undeclared("", "", "", "", namespaced);
     let above = place.to_string();
     faults.extend(objects::validation::create(&kind, &json!({ "metadata": anonymous })).into_iter().map(
         |mut cause| {
