@@ -1,6 +1,6 @@
 //! Whether an object may be stored: upstream's rules, paths and texts.
 //!
-//! What is alike for all kinds stands here and in [`metadata`]; the rest is each kind's own (`kinds`).
+//! What is alike for all kinds stands here and in `metadata`; the rest is each kind's own (`kinds`).
 //!
 //! Runs on decoded values with defaults filled in. Each rule adds a [`Cause`]; an empty list is consent. Whether the
 //! namespace exists, a name is taken or a quota is used up is for the store and admission to say.

@@ -1,7 +1,7 @@
 //! A structural schema in a typed form: what `openAPIV3Schema` says about one value and everything below it.
 //!
 //! One type serves both of upstream's (`pkg/apiserver/schema/structural.go`): `Structural`, and the `NestedValueValidation`
-//! inside of `allOf`, `anyOf`, `oneOf` and `not`, which is a schema that may say less. [`structural`] holds what may be
+//! inside of `allOf`, `anyOf`, `oneOf` and `not`, which is a schema that may say less. `structural` holds what may be
 //! said where. Operations on objects are in modules of their own beside this one.
 
 mod check;
@@ -214,7 +214,7 @@ impl Schema {
     /// Reads `openAPIV3Schema`.
     ///
     /// Keywords that do not exist are passed over, as Go's decoder does; those that exist and are not supported are
-    /// errors. Whether the schema is structural is for [`structural`] to say.
+    /// errors. Whether the schema is structural is for `structural` to say.
     ///
     /// # Errors
     /// A value of the wrong type, an unsupported keyword, a pattern that is none, or a schema beyond [`DEPTH_MAX`] and
