@@ -4,11 +4,11 @@
 //! have always been shown: what all versions say alike is reported once, at `spec.validation`, `spec.subresources`,
 //! `spec.additionalPrinterColumns` and `spec.selectableFields`, as `pkg/apis/apiextensions/v1/conversion.go` moves it.
 
-use objects::Cause;
+use objects::{Cause, Kind};
 use serde_json::{Value, json};
 
 use super::webhook;
-use super::{kind, list};
+use super::list;
 use crate::columns::Column;
 use crate::faults::Faults;
 use crate::place::Place;
@@ -51,12 +51,18 @@ const BESIDE_STATUS: [(&str, &str); 22] = [
     ("XValidations", "x-kubernetes-validations"),
 ];
 
+/// Definitions without what the registry declares of them: the rules of metadata are the same for all kinds, and the rest is
+/// judged here.
+fn bare() -> Kind {
+    Kind::undeclared("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", false)
+}
+
 /// What is wrong with a new definition, defaults filled in; empty when nothing is.
 ///
 /// `rules` compiles `x-kubernetes-validations`; without it, a definition that has any is refused.
 pub fn create(definition: &Value, rules: Option<&dyn Rules>) -> Vec<Cause> {
     let mut faults = Faults::default();
-    faults.extend(objects::validation::create(kind(), definition));
+    faults.extend(objects::validation::create(&bare(), definition));
     let spec = &definition["spec"];
     let name = definition["metadata"]["name"].as_str().unwrap_or_default();
     let wanted = format!("{}.{}", text(&spec["names"]["plural"]), text(&spec["group"]));
@@ -75,7 +81,7 @@ pub fn create(definition: &Value, rules: Option<&dyn Rules>) -> Vec<Cause> {
 /// What is wrong with replacing a definition by another; empty when nothing is.
 pub fn update(old: &Value, new: &Value, rules: Option<&dyn Rules>) -> Vec<Cause> {
     let mut faults = Faults::default();
-    faults.extend(objects::validation::update(kind(), old, new));
+    faults.extend(objects::validation::update(&bare(), old, new));
     let (before, spec) = (&old["spec"], &new["spec"]);
     let established = super::is_established(old);
     let old_webhook = &before["conversion"]["webhook"];
@@ -104,7 +110,7 @@ pub fn update(old: &Value, new: &Value, rules: Option<&dyn Rules>) -> Vec<Cause>
 /// What is wrong with a write to a definition's `/status`.
 pub fn update_status(old: &Value, new: &Value) -> Vec<Cause> {
     let mut faults = Faults::default();
-    faults.extend(objects::validation::update(kind(), old, new));
+    faults.extend(objects::validation::update(&bare(), old, new));
     let status = Place::at("status");
     names(&new["status"]["acceptedNames"], &status.field("acceptedNames"), &mut faults);
     faults.into_causes()
