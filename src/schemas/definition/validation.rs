@@ -7,8 +7,8 @@
 use objects::{Cause, Kind};
 use serde_json::{Value, json};
 
-use super::webhook;
 use super::list;
+use super::webhook;
 use crate::columns::Column;
 use crate::faults::Faults;
 use crate::place::Place;
