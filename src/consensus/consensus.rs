@@ -81,6 +81,20 @@ impl Consensus {
         storage: Storage,
         liveness: Arc<Liveness>,
     ) -> Result<(Arc<Self>, Arc<Replica>), Error> {
+        let closed = storage.closed();
+        let started = Self::start_with(options, storage, liveness).await;
+        // Whoever is refused ends the process soon; it would be aborted in the middle of RocksDB's own clean-up.
+        if started.is_err() {
+            released(closed).await;
+        }
+        started
+    }
+
+    async fn start_with(
+        options: Options,
+        storage: Storage,
+        liveness: Arc<Liveness>,
+    ) -> Result<(Arc<Self>, Arc<Replica>), Error> {
         options.timers.check()?;
         let (scope, closed) = (Shutdown::new(), storage.closed());
         let (counters, durability) = (Arc::new(Counters::default()), Arc::new(Durability::default()));
@@ -243,15 +257,19 @@ impl Consensus {
         if timeout(STOP_DEADLINE, self.inner.raft.shutdown()).await.is_err() {
             warn!("raft did not stop in time");
         }
-        let closed = self.closed.clone();
-        let waited = tokio::task::spawn_blocking(move || closed.wait(STOP_DEADLINE)).await;
-        if !waited.unwrap_or(false) {
-            warn!("the data folder is not released yet");
-        }
+        released(self.closed.clone()).await;
     }
 
     pub(crate) fn inner(&self) -> &Arc<Inner> {
         &self.inner
+    }
+}
+
+/// Waits until the data folder is released.
+async fn released(closed: Closed) {
+    let waited = tokio::task::spawn_blocking(move || closed.wait(STOP_DEADLINE)).await;
+    if !waited.unwrap_or(false) {
+        warn!("the data folder is not released yet");
     }
 }
 
