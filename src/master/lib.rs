@@ -124,6 +124,7 @@ pub async fn run_with(
     if record.begun {
         Storage::must_exist(&data)?;
     }
+    let serving_authority = authority.serving()?.pem().to_owned();
     let storage = (parts.open)(&data)?;
     let liveness = Arc::new(Liveness::default());
     let member = Member {
@@ -151,9 +152,10 @@ pub async fn run_with(
         Arc::clone(&liveness),
     )
     .await?;
-    record::begin(&options.dir, &mut record)?;
-    if record.founder {
-        consensus.initialize().await?;
+    if let Err(error) = begin(&options.dir, &mut record, &consensus).await {
+        // Its threads hold the data folder, and the process is about to end.
+        consensus.shutdown().await;
+        return Err(error);
     }
     let store = Store::new(replica, (parts.proposer)(consensus.clone()));
     let observed = Arc::new(controllers::Observed::default());
@@ -177,7 +179,7 @@ pub async fn run_with(
             liveness,
             node_grace: options.node_grace,
             observed,
-            serving_authority: authority.serving()?.pem().to_owned(),
+            serving_authority,
             stopping: duties.stopping(),
         }),
     );
@@ -220,6 +222,15 @@ pub async fn run_with(
     renewal.abort_and_join().await;
     consensus.shutdown().await;
     outcome
+}
+
+/// Notes that the log has begun; a founder's begins with its membership.
+async fn begin(dir: &Path, record: &mut Record, consensus: &Consensus) -> Result<(), Error> {
+    record::begin(dir, record)?;
+    if record.founder {
+        consensus.initialize().await?;
+    }
+    Ok(())
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, Error> {

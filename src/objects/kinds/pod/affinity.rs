@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::rules::EFFECTS;
-use crate::kinds::workload::label_selector;
+use crate::kinds::workload::{label_selector, set_operator};
 use crate::validation::{Faults, list, names, text};
 
 pub(in crate::kinds) fn affinity(faults: &mut Faults, path: &str, affinity: &Value) {
@@ -67,23 +67,16 @@ fn node_term(faults: &mut Faults, path: &str, term: &Value) {
 }
 
 fn node_requirement(faults: &mut Faults, path: &str, expression: &Value) {
-    let values = expression["values"].as_array().map_or(0, Vec::len);
     match text(expression, "operator") {
-        "In" | "NotIn" if values == 0 => {
-            faults.required(&format!("{path}.values"), "must be specified when `operator` is 'In' or 'NotIn'");
+        "Gt" | "Lt" => {
+            if expression["values"].as_array().map_or(0, Vec::len) != 1 {
+                faults.required(
+                    &format!("{path}.values"),
+                    "must be specified single value when `operator` is 'Lt' or 'Gt'",
+                );
+            }
         }
-        "Exists" | "DoesNotExist" if values > 0 => {
-            faults.forbidden(
-                &format!("{path}.values"),
-                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-            );
-        }
-        "Gt" | "Lt" if values != 1 => {
-            faults
-                .required(&format!("{path}.values"), "must be specified single value when `operator` is 'Lt' or 'Gt'");
-        }
-        "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
-        _ => faults.invalid(&format!("{path}.operator"), &expression["operator"], "not a valid selector operator"),
+        _ => set_operator(faults, path, expression),
     }
 }
 

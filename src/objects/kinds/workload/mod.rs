@@ -129,24 +129,29 @@ pub(super) fn number_or_percent(faults: &mut Faults, path: &str, value: &Value, 
     }
 }
 
+/// The operators that ask whether a key has one of some values, and how many values each takes.
+pub(super) fn set_operator(faults: &mut Faults, path: &str, expression: &Value) {
+    let values = expression["values"].as_array().map_or(0, Vec::len);
+    match text(expression, "operator") {
+        "In" | "NotIn" if values == 0 => {
+            faults.required(&format!("{path}.values"), "must be specified when `operator` is 'In' or 'NotIn'");
+        }
+        "Exists" | "DoesNotExist" if values > 0 => {
+            faults.forbidden(
+                &format!("{path}.values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            );
+        }
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        _ => faults.invalid(&format!("{path}.operator"), &expression["operator"], "not a valid selector operator"),
+    }
+}
+
 /// Keys, operators and values of a `LabelSelector`.
 pub(super) fn label_selector(faults: &mut Faults, path: &str, selector: &Value) {
     faults.labels(&format!("{path}.matchLabels"), &selector["matchLabels"]);
     for (path, expression) in list(&format!("{path}.matchExpressions"), &selector["matchExpressions"]) {
-        let values = expression["values"].as_array().map_or(0, Vec::len);
-        match text(expression, "operator") {
-            "In" | "NotIn" if values == 0 => {
-                faults.required(&format!("{path}.values"), "must be specified when `operator` is 'In' or 'NotIn'");
-            }
-            "Exists" | "DoesNotExist" if values > 0 => {
-                faults.forbidden(
-                    &format!("{path}.values"),
-                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-                );
-            }
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            _ => faults.invalid(&format!("{path}.operator"), &expression["operator"], "not a valid selector operator"),
-        }
+        set_operator(faults, &path, expression);
         let key = text(expression, "key");
         faults.named(&format!("{path}.key"), key, names::label_key(key));
         for (path, value) in list(&format!("{path}.values"), &expression["values"]) {
