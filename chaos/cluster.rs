@@ -213,7 +213,7 @@ impl Cluster {
         })
     }
 
-    /// Copies what the processes have logged to a folder that stays.
+    /// Copies what the processes have logged, and the cluster's status as it is now, to a folder that stays.
     ///
     /// # Errors
     /// [`Error::System`] when it cannot be copied.
@@ -224,6 +224,9 @@ impl Cluster {
             let copy = kept.path().join(entry.file_name());
             std::fs::copy(entry.path().join("log"), copy).map_err(Error::system("copy a log"))?;
         }
+        // A cluster in trouble may have no status; its error says something too.
+        let status = self.status().map_or_else(|error| error.to_string(), |status| format!("{status:#}"));
+        std::fs::write(kept.path().join("status"), status).map_err(Error::system("keep the status"))?;
         Ok(kept.keep())
     }
 

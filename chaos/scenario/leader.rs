@@ -107,10 +107,12 @@ async fn one(cluster: &Cluster, case: Case, run: usize, readings: &mut Readings)
     let pod = format!("probe-{name}-{run}");
     let (write, pod) =
         tokio::join!(probe.first_after(fault, Duration::from_secs(30)), workload::schedule_one(&client, &pod, fault));
-    let (mut written, _) = probe.finish().await;
+    let (mut written, failures) = probe.finish().await;
+    let after = written.iter().filter(|one| one.began > fault).count();
+    let (write, pod) = both(write, pod, &format!("{after} other writes since the fault, {failures} failed"))?;
     // A stopping leader may go on accepting for a while: its gap is the longest silence, not the first success.
-    readings.write.add(if signal == Signal::SIGTERM { longest(&written) } else { write? });
-    readings.pod.add(pod?);
+    readings.write.add(if signal == Signal::SIGTERM { longest(&written) } else { write });
+    readings.pod.add(pod);
     for writer in load {
         written.extend(writer.finish().await.0);
     }
@@ -127,6 +129,19 @@ async fn one(cluster: &Cluster, case: Case, run: usize, readings: &mut Readings)
     workload::clear_probes(&client).await?;
     held &= lost_none(cluster, &written.iter().map(|one| one.name.clone()).collect::<Vec<_>>()).await?;
     Ok(held)
+}
+
+/// Both times, or the first failure with what the other client saw.
+fn both(
+    write: Result<Duration, Error>,
+    pod: Result<Duration, Error>,
+    seen: &str,
+) -> Result<(Duration, Duration), Error> {
+    let told = |error| match error {
+        Error::Late { what, seconds, detail } => Error::Late { what, seconds, detail: format!("{detail} ({seen})") },
+        other => other,
+    };
+    Ok((write.map_err(told)?, pod.map_err(told)?))
 }
 
 /// Waits until the probe writes steadily.

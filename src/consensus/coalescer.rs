@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use state::{Command, Origin, Transaction};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
 use crate::counters::Counters;
 use crate::network::ProposeOutcome;
@@ -33,6 +33,8 @@ pub struct Pending {
 pub struct Coalescer {
     queues: Mutex<Queues>,
     wake: Notify,
+    /// Whether nothing is on its way any more.
+    drained: watch::Sender<bool>,
 }
 
 struct Queues {
@@ -61,7 +63,7 @@ impl Coalescer {
     /// An open one.
     pub fn new() -> Arc<Self> {
         let queues = Queues { classes: Default::default(), turn: 0, open: true };
-        Arc::new(Self { queues: Mutex::new(queues), wake: Notify::new() })
+        Arc::new(Self { queues: Mutex::new(queues), wake: Notify::new(), drained: watch::channel(false).0 })
     }
 
     /// Queues a transaction; its outcome comes through the receiver. When the receiver ends without one, the outcome is
@@ -92,6 +94,12 @@ impl Coalescer {
         self.wake.notify_one();
     }
 
+    /// Waits until it is closed and nothing is on its way; for ever when its run was broken off.
+    pub async fn drained(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.drained.subscribe().wait_for(|drained| *drained).await;
+    }
+
     /// Proposes what is submitted, until it is closed and nothing is on its way.
     pub async fn run(self: Arc<Self>, raft: Raft, counters: Arc<Counters>) {
         let mut in_flight: FuturesUnordered<BoxFuture<'static, ()>> = FuturesUnordered::new();
@@ -108,6 +116,7 @@ impl Coalescer {
                 continue;
             }
             if !open && in_flight.is_empty() {
+                self.drained.send_replace(true);
                 return;
             }
             tokio::select! {

@@ -66,6 +66,9 @@ pub struct Inner {
     pub commits: Commits,
     /// One change of members at a time.
     pub changing: tokio::sync::Mutex<()>,
+    /// Appends of this term get no answer.
+    #[cfg(test)]
+    pub deaf_to: std::sync::atomic::AtomicU64,
     pub stopping: Stopping,
     member: Member,
 }
@@ -140,6 +143,8 @@ impl Consensus {
             reads,
             forwarder,
             commits: Commits::default(),
+            #[cfg(test)]
+            deaf_to: Default::default(),
             changing: tokio::sync::Mutex::default(),
             stopping: scope.stopping(),
             member: options.member,

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use openraft::ServerState;
+use openraft::raft::VoteRequest;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
 use crate::consensus::Inner;
 use crate::counters::count;
 use crate::network::{PreVote, Request, Response};
-use crate::types::{LogId, Metrics};
+use crate::types::{LogId, Metrics, Vote};
+
+/// No master has this id.
+const NOBODY: u64 = 0;
 
 /// What to do now. Pure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +85,15 @@ pub async fn keep(inner: Arc<Inner>) {
                 continue;
             }
             Step::Stand => true,
-            Step::Ask => ask(&inner).await,
+            Step::Ask => match ask(&inner).await {
+                Prospect::Good => true,
+                Prospect::Bad => false,
+                // Whoever is ahead in term only may have stood in vain; it must not keep the others from standing.
+                Prospect::Behind(term) => {
+                    vote_for_nobody(&inner, term).await;
+                    ask(&inner).await == Prospect::Good
+                }
+            },
         };
         if stand {
             count(&inner.counters.elections);
@@ -109,8 +121,27 @@ async fn settle(inner: &Inner, until: Instant) {
     let _ = tokio::time::timeout_at(until, over).await;
 }
 
+/// Takes a term over, as a follower, with a vote that stands in nobody's way: any real candidate of the same term beats it.
+/// Refused while an entry is being appended; whoever calls looks again later.
+pub async fn vote_for_nobody(inner: &Inner, term: u64) {
+    if let Err(error) = inner.raft.vote(VoteRequest::new(Vote::new(term, NOBODY), inner.last_log_id())).await {
+        debug!(%error, "raft has ended");
+    }
+}
+
+/// What a candidacy would come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prospect {
+    /// A quorum would vote for this master.
+    Good,
+    /// It would not.
+    Bad,
+    /// It would not, and somebody is in this term, which the candidacy would not get beyond.
+    Behind(u64),
+}
+
 /// Asks the other voters whether they would vote for this master.
-async fn ask(inner: &Inner) -> bool {
+async fn ask(inner: &Inner) -> Prospect {
     let (question, membership) = {
         let seen = inner.raft.metrics().borrow().clone();
         (PreVote { term: seen.current_term + 1, last_log_id: inner.last_log_id() }, seen.membership_config)
@@ -119,6 +150,7 @@ async fn ask(inner: &Inner) -> bool {
     let _asking = inner.contact.asking();
     let deadline = Instant::now() + inner.timers.election_min;
     let mut granted = BTreeSet::from([inner.id]);
+    let mut newest = 0;
     let mut answers: FuturesUnordered<_> = membership
         .nodes()
         .filter(|(id, _)| **id != inner.id && configs.iter().any(|config| config.contains(*id)))
@@ -129,15 +161,21 @@ async fn ask(inner: &Inner) -> bool {
         .collect();
     while !is_quorum(configs, &granted) {
         match answers.next().await {
-            Some((id, Ok(Response::PreVote(true)))) => {
+            Some((id, Ok(Response::PreVote(true, _)))) => {
                 granted.insert(id);
             }
-            Some((id, answer)) => debug!(peer = id, ?answer, "no vote in prospect"),
-            None => return false,
+            Some((id, answer)) => {
+                debug!(peer = id, ?answer, "no vote in prospect");
+                if let Ok(Response::PreVote(_, term)) = answer {
+                    newest = newest.max(term);
+                }
+            }
+            None if newest >= question.term => return Prospect::Behind(newest),
+            None => return Prospect::Bad,
         }
     }
     // A leader may have spoken while the question was on its way.
-    inner.contact.silence() >= inner.timers.election_max
+    if inner.contact.silence() >= inner.timers.election_max { Prospect::Good } else { Prospect::Bad }
 }
 
 #[cfg(test)]

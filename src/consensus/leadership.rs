@@ -9,16 +9,21 @@ use std::time::Duration;
 
 use openraft::ServerState;
 use state::{Command, Token};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use crate::coalescer::Coalescer;
 use crate::consensus::Inner;
 use crate::counters::count;
+use crate::election::vote_for_nobody;
 use crate::types::{Metrics, Payload, Vote};
 
 /// How often a deadline is looked at while nothing happens.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Times the longest election timeout after which a leader that its quorum does not hear gives the lead up.
+const SILENCES_MAX: u32 = 4;
+/// Longest wait for the "I lead" entry: well above several syncs of a slow disk.
+const BEGIN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Who leads, as far as this master can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +92,7 @@ pub async fn keep(inner: Arc<Inner>) {
 async fn follow(inner: &Inner) -> Option<Vote> {
     let mut metrics = inner.raft.metrics();
     let mut patience = Patience::new(inner.timers.election_max, Instant::now());
+    let mut unheard: Option<(Vote, Instant)> = None;
     loop {
         let (leader, led) = {
             let seen = metrics.borrow_and_update();
@@ -96,9 +102,20 @@ async fn follow(inner: &Inner) -> Option<Vote> {
         match led {
             Some(vote) if patience.holds(Instant::now()) => return Some(vote),
             // Cut off, though raft has not noticed.
-            Some(_) => inner.show(Leadership::Follower { leader: None }),
+            Some(vote) => {
+                inner.show(Leadership::Follower { leader: None });
+                let since = match unheard {
+                    Some((known, since)) if known == vote => since,
+                    _ => Instant::now(),
+                };
+                unheard = Some((vote, since));
+                if since.elapsed() > SILENCES_MAX * inner.timers.election_max {
+                    give_up(inner, vote, "the other masters are silent").await;
+                }
+            }
             None => {
                 patience.deadline = None;
+                unheard = None;
                 let lately = inner.contact.silence() < 2 * inner.timers.election_max;
                 let leader = leader.filter(|leader| lately && *leader != inner.id);
                 inner.show(Leadership::Follower { leader });
@@ -109,6 +126,15 @@ async fn follow(inner: &Inner) -> Option<Vote> {
             () = sleep_until(Instant::now() + LOOK_EVERY) => {}
         }
     }
+}
+
+/// Makes raft follow again. openraft has no check of the quorum (etcd's `CheckQuorum`): its leader leads until it hears of
+/// a newer one. A leader that reaches nobody, for whatever reason, would keep its log, the longest one perhaps, and so
+/// its vote from the only other master that is left, and stand no more itself. As a follower it stands when the others
+/// agree, and what it replicates with is made anew.
+async fn give_up(inner: &Inner, vote: Vote, reason: &str) {
+    warn!(master = inner.id, %vote, reason, "this master gives the lead up and stands again when the others agree");
+    vote_for_nobody(inner, vote.leader_id().get_term() + 1).await;
 }
 
 fn leads(metrics: &Metrics) -> Option<Vote> {
@@ -128,17 +154,24 @@ async fn begin(inner: &Inner, vote: Vote) -> Option<Token> {
     let written = inner.raft.client_write_ff(payload).await.ok()?;
     let mut metrics = inner.raft.metrics();
     let over = metrics.wait_for(|seen| leads(seen) != Some(vote));
-    tokio::select! {
-        written = written => match written {
-            Ok(Ok(written)) => Some(Token(written.log_id.index)),
-            Ok(Err(error)) => {
-                debug!(%error, "this master lost the lead before its tenure began");
-                None
-            }
-            Err(_) => None,
-        },
-        _ = over => None,
+    let begun = async {
+        tokio::select! {
+            written = written => match written {
+                Ok(Ok(written)) => Some(Token(written.log_id.index)),
+                Ok(Err(error)) => {
+                    debug!(%error, "this master lost the lead before its tenure began");
+                    None
+                }
+                Err(_) => None,
+            },
+            _ = over => None,
+        }
+    };
+    let begun = timeout(BEGIN_DEADLINE, begun).await;
+    if begun.is_err() {
+        give_up(inner, vote, "its first entry is not committed").await;
     }
+    begun.ok().flatten()
 }
 
 /// Leads until the tenure is over.

@@ -21,6 +21,10 @@ pub async fn answer(inner: Weak<Inner>, from: u64, request: Request) -> Response
     match request {
         Request::Ping => Response::Done,
         Request::Append(append) => {
+            #[cfg(test)]
+            if inner.deaf_to.load(std::sync::atomic::Ordering::SeqCst) == append.vote.leader_id().get_term() {
+                return std::future::pending().await;
+            }
             let answer = inner.raft.append_entries(append).await;
             if matches!(&answer, Ok(answer) if !matches!(answer, AppendEntriesResponse::HigherVote(_))) {
                 inner.contact.touch();
@@ -42,7 +46,10 @@ pub async fn answer(inner: Weak<Inner>, from: u64, request: Request) -> Response
             }
             Response::Snapshot(answer)
         }
-        Request::PreVote(ask) => Response::PreVote(would_vote(voter(&inner), inner.timers.election_max, from, ask)),
+        Request::PreVote(ask) => {
+            let voter = voter(&inner);
+            Response::PreVote(would_vote(voter, inner.timers.election_max, from, ask), voter.term)
+        }
         Request::ReadIndex => {
             if inner.tenure().is_none() {
                 return Response::Unavailable("this master does not lead".into());

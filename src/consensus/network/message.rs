@@ -70,8 +70,8 @@ pub enum Response {
     Vote(Result<VoteResponse<u64>, RaftError<u64>>),
     /// Raft's.
     Snapshot(Result<InstallSnapshotResponse<u64>, RaftError<u64, InstallSnapshotError>>),
-    /// Whether.
-    PreVote(bool),
+    /// Whether, and the term of who answers: a candidate that is behind it has to catch up before it can win.
+    PreVote(bool, u64),
     /// How far: an entry that is committed, and on the leader's disk.
     ReadIndex(LogId),
     /// What became of each transaction, in order.

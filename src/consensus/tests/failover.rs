@@ -192,6 +192,45 @@ fn without_a_quorum_nothing_is_promised() {
     assert_eq!(cluster.nodes[back].read("a"), Some("2".into()));
 }
 
+/// A leader whose appends reach nobody, though all else does: it has the longest log, so the other master cannot take over.
+#[test]
+fn a_leader_that_is_not_heard_gives_up_and_leads_again() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.wait_leader();
+    let (other, third) = (cluster.followers()[0], cluster.followers()[1]);
+    cluster.nodes[third].kill();
+    let term = cluster.term();
+    cluster.nodes[other].live().consensus.inner().deaf_to.store(term, Ordering::SeqCst);
+    // Into the leader's log and no further.
+    let consensus = cluster.nodes[leader].live().consensus.clone();
+    let writing = cluster.nodes[leader].spawn(async move { consensus.propose(put(1, "a", "1"), soon()).await });
+    cluster.nodes[leader].block_on(|_| writing).unwrap().unwrap();
+    assert!(cluster.term() > term);
+    assert_eq!(cluster.nodes[other].read("a"), Some("1".into()));
+}
+
+/// One master has stood in vain, so its term is the newest; another one has an entry that it lacks. Each would refuse the
+/// other for ever if the second could not catch up with the first one's term.
+#[test]
+fn a_newer_term_does_not_keep_a_longer_log_from_leading() {
+    let mut cluster = Cluster::new(3);
+    let leader = cluster.wait_leader();
+    let (behind, other) = (cluster.followers()[0], cluster.followers()[1]);
+    let term = cluster.term();
+    cluster.nodes[behind].live().consensus.inner().deaf_to.store(term, Ordering::SeqCst);
+    cluster.nodes[leader].write("a", "1").unwrap();
+    cluster.nodes[behind].block_on(|node| async move { node.inner().raft.trigger().elect().await.unwrap() });
+    wait_until("it has stood", || cluster.nodes[behind].live().consensus.status().term > term);
+    wait_until("the other one has the entry", || {
+        let last = |position: usize| cluster.nodes[position].live().consensus.inner().last_log_id();
+        last(other) == last(leader)
+    });
+    assert_eq!(cluster.nodes[leader].live().consensus.status().term, term);
+    cluster.nodes[leader].kill();
+    assert_eq!(cluster.nodes[other].read("a"), Some("1".into()));
+    assert_eq!(cluster.wait_leader(), other);
+}
+
 #[test]
 fn a_handover_is_short() {
     let cluster = Cluster::new(3);
@@ -217,6 +256,11 @@ fn a_handover_is_short() {
         gap
     });
     cluster.nodes[leader].block_on(|node| async move { node.handover(soon()).await }).unwrap();
+    let successor = cluster.nodes[leader].live().consensus.status().leader;
+    assert!(
+        successor.is_some_and(|id| id != cluster.nodes[leader].id),
+        "it ends once another one leads: {successor:?}"
+    );
     cluster.nodes[leader].block_on(|node| async move { node.shutdown().await });
     wait_until("another one leads", || {
         cluster.followers_of(leader).iter().any(|position| cluster.nodes[*position].token().is_some())
