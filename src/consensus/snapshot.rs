@@ -4,7 +4,7 @@ use std::io::SeekFrom;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use openraft::{ErrorVerb, RaftSnapshotBuilder, Snapshot, SnapshotMeta};
 use state::{Row, State};
@@ -12,6 +12,8 @@ use storage::Storage;
 use storage::snapshot::Reader;
 use tokio::fs::File;
 use tokio::io::{self, AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
+use tokio::task::{JoinHandle, spawn_blocking};
+use tracing::warn;
 
 use crate::counters::{Counters, count};
 use crate::log_store::blocking;
@@ -27,18 +29,20 @@ pub struct SnapshotFile {
     path: PathBuf,
     /// Whether it was written aside, to be removed unless it becomes a snapshot.
     aside: bool,
+    /// Under way once all of it has come.
+    checking: Option<JoinHandle<Result<(), storage::Error>>>,
 }
 
 impl SnapshotFile {
     /// An empty file for a snapshot from a peer.
     pub async fn receive(path: PathBuf) -> io::Result<Self> {
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).await?;
-        Ok(Self { file, path, aside: true })
+        Ok(Self { file, path, aside: true, checking: None })
     }
 
     /// A snapshot to read.
     pub async fn open(path: PathBuf) -> io::Result<Self> {
-        Ok(Self { file: File::open(&path).await?, path, aside: false })
+        Ok(Self { file: File::open(&path).await?, path, aside: false, checking: None })
     }
 
     /// Where it lies.
@@ -75,8 +79,23 @@ impl AsyncWrite for SnapshotFile {
         Pin::new(&mut self.file).poll_flush(context)
     }
 
+    /// The end of what a peer sends: checks it whole. An error here goes back to the peer, which sends it anew; found only at
+    /// the installation it would be this master's own disk that failed.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.file).poll_shutdown(context)
+        if !self.aside {
+            return Pin::new(&mut self.file).poll_shutdown(context);
+        }
+        if self.checking.is_none() {
+            ready!(Pin::new(&mut self.file).poll_flush(context))?;
+        }
+        let path = self.path.clone();
+        let checking = self.checking.get_or_insert_with(|| spawn_blocking(move || storage::snapshot::check(&path)));
+        let checked = ready!(Pin::new(checking).poll(context));
+        self.checking = None;
+        Poll::Ready(checked.map_err(io::Error::other)?.map_err(|error| {
+            warn!(%error, "a snapshot did not come whole from the leader: it is asked for another one");
+            io::Error::other(error)
+        }))
     }
 }
 

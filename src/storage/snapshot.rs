@@ -72,9 +72,7 @@ impl Snapshots {
     /// # Errors
     /// [`Error::Damaged`] when a checksum or the end is wrong; [`Error::Disk`].
     pub fn adopt(&self, aside: &Path) -> Result<PathBuf, Error> {
-        for record in Reader::open(aside)? {
-            record?;
-        }
+        check(aside)?;
         let number = self.next.fetch_add(1, Ordering::SeqCst);
         let path = self.dir.join(format!("{PREFIX}{number:020}"));
         File::open(aside)
@@ -107,6 +105,14 @@ impl Snapshots {
         }
         Ok(names)
     }
+}
+
+/// Reads a whole snapshot, and keeps nothing of it.
+///
+/// # Errors
+/// [`Error::Damaged`] when a checksum or the end is wrong; [`Error::Disk`] when it cannot be read.
+pub fn check(path: &Path) -> Result<(), Error> {
+    Reader::open(path)?.try_for_each(|record| record.map(|_| ()))
 }
 
 fn number_of(name: &str) -> Option<u64> {

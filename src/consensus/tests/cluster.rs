@@ -230,6 +230,15 @@ impl Node {
         newest.map_or(0, |path| std::fs::metadata(path).unwrap().len())
     }
 
+    /// Turns one bit of its newest snapshot over, `from_start` bytes behind the start of the file or in its middle.
+    pub fn damage_snapshot(&self, from_start: Option<usize>) {
+        let path = self.live().storage.snapshots().latest().unwrap().expect("a snapshot");
+        let mut bytes = std::fs::read(&path).unwrap();
+        let at = from_start.unwrap_or(bytes.len() / 2);
+        bytes[at] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    }
+
     /// Bytes of the largest file that it is writing aside: a snapshot on its way.
     pub fn receiving(&self) -> u64 {
         let folder = self.live().storage.snapshots().aside();

@@ -92,6 +92,32 @@ fn lagging() -> (Cluster, usize, usize, usize) {
     (cluster, leader, other, behind)
 }
 
+/// A disk that gives back something else than was written must not reach another master, nor end this one.
+#[test]
+fn a_snapshot_that_was_damaged_on_the_disk_is_made_anew() {
+    for place in [None, Some(20)] {
+        let mut cluster = Cluster::with_snapshots(3, 20);
+        let behind = cluster.followers()[0];
+        cluster.nodes[behind].kill();
+        let leader = cluster.wait_leader();
+        let mut round = 0;
+        wait_until("the log no longer reaches back", || {
+            round += 1;
+            cluster.nodes[leader].write(&format!("k{}", round % 30), &round.to_string()).unwrap();
+            round > 150 && cluster.nodes[leader].log_on_disk().0 > 60
+        });
+        cluster.nodes[leader].write("last", "1").unwrap();
+        cluster.nodes[leader].damage_snapshot(place);
+        cluster.start(behind);
+        assert_eq!(cluster.nodes[behind].read("last"), Some("1".into()), "damaged at {place:?}");
+        assert_ne!(cluster.nodes[behind].snapshots_installed(), 0);
+        for node in &cluster.nodes {
+            assert!(node.fatal.lock().unwrap().is_empty(), "damaged at {place:?}: {:?}", node.fatal);
+        }
+        cluster.settle();
+    }
+}
+
 fn has_everything(node: &Node) {
     for number in 0..BIG {
         let read = node.read(&format!("big{number}")).expect("there");
