@@ -59,6 +59,7 @@ pub struct Cluster {
     folder: tempfile::TempDir,
     shape: Shape,
     up_seconds: f64,
+    kubectl: PathBuf,
 }
 
 impl Cluster {
@@ -68,7 +69,7 @@ impl Cluster {
     /// [`Error::Command`] with what `barque up` printed.
     pub fn start(binary: &Path, shape: Shape) -> Result<Self, Error> {
         let folder = tempfile::Builder::new().prefix("barque-").tempdir().map_err(Error::system("make a folder"))?;
-        let mut cluster = Self { binary: binary.to_owned(), folder, shape, up_seconds: 0.0 };
+        let mut cluster = Self { binary: binary.to_owned(), folder, shape, up_seconds: 0.0, kubectl: kubectl_binary() };
         let began = Instant::now();
         cluster.up()?;
         cluster.up_seconds = began.elapsed().as_secs_f64();
@@ -282,7 +283,14 @@ impl Cluster {
         Ok(Client::new(Endpoints::in_order(servers)?, tls::api_client(&file.trust, own)?))
     }
 
-    /// Runs `kubectl ARGUMENTS` with this cluster's kubeconfig; the client named by `KUBECTL`, else the one on the PATH.
+    /// The same cluster, driven by another kubectl.
+    pub fn with_kubectl(mut self, kubectl: PathBuf) -> Self {
+        self.kubectl = kubectl;
+        self
+    }
+
+    /// Runs `kubectl ARGUMENTS` with this cluster's kubeconfig; the client of [`Cluster::with_kubectl`], else the one named by
+    /// `KUBECTL`, else the one on the PATH.
     ///
     /// # Errors
     /// [`Error::Command`] when it does not end with 0.
@@ -292,7 +300,7 @@ impl Cluster {
 
     /// The command that [`Cluster::kubectl`] runs, for tests that want its pieces.
     pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(kubectl_binary());
+        let mut command = Command::new(&self.kubectl);
         command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments);
         command
     }
@@ -361,7 +369,7 @@ pub fn kubectl_binary() -> PathBuf {
 }
 
 /// Where `make test` keeps the clients that it fetches.
-pub(crate) fn clients_folder() -> PathBuf {
+pub fn clients_folder() -> PathBuf {
     std::env::var_os("BARQUE_CLIENTS")
         .map(PathBuf::from)
         .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/barque/clients"))

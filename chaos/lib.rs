@@ -18,7 +18,7 @@ pub mod serving;
 pub mod world;
 
 pub use campaign::Flaw;
-pub use cluster::{Cluster, Master, Node, Shape, kubectl_binary, program_beside};
+pub use cluster::{Cluster, Master, Node, Shape, clients_folder, kubectl_binary, program_beside};
 pub use disk::{Disk, Trouble};
 pub use error::Error;
 pub use fleet::Fleet;

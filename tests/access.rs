@@ -306,6 +306,30 @@ async fn a_token_is_used_up_by_whoever_joins_with_it() {
 }
 
 #[test]
+fn a_nodes_folder_of_another_cluster_is_refused() {
+    let (one, other) = (House::new(0), House::new(0));
+    let folder = tempfile::tempdir().expect("a new folder");
+    let create = |house: &House| {
+        let arguments = ["token", "create", "--role", "node", "--kubeconfig"];
+        let output = Command::new(BARQUE).args(arguments).arg(house.cluster.kubeconfig()).output().expect("it runs");
+        String::from_utf8(output.stdout).expect("a token in UTF-8").trim().to_owned()
+    };
+    let running = Running::start(node(&one, folder.path(), ("mover", &create(&one)), 210));
+    let look = || Ok(folder.path().join("node.json").exists().then_some(()));
+    one.cluster.wait("a node that is in", PATIENCE, look).expect("the node joins");
+    drop(running);
+    let before = read_json(&folder.path().join("node.json"));
+    let words = [
+        &*folder.path().display().to_string(),
+        &one.cluster.id().expect("the cluster's id"),
+        "another cluster's",
+        "empty the folder",
+    ];
+    one_line(&ending(&mut node(&other, folder.path(), ("mover", &create(&other)), 210)), &words);
+    assert_eq!(read_json(&folder.path().join("node.json")), before, "the folder is as it was");
+}
+
+#[test]
 fn a_folder_of_another_cluster_is_refused() {
     let (one, other) = (House::new(0), House::new(0));
     let tokens = [&one, &other].map(|house| {

@@ -1,7 +1,9 @@
 //! Real containers: kubectl drives Docker through three masters, and the leader or a node may die meanwhile.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Write as _};
+use std::io::{BufRead, BufReader, Read, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -296,6 +298,45 @@ fn an_agent_that_restarts_and_masters_that_vanish_leave_containers_alone() {
     let mut after = containers(&id);
     after.sort();
     assert_eq!(before, after);
+}
+
+/// One engine has one set of ports: nodes that share it bind theirs each on its own address.
+#[test]
+fn nodes_of_one_engine_have_host_ports_of_their_own() {
+    const PORT: u16 = 18_080;
+    let Some(cluster) = cluster() else { return };
+    let mut ports = deployment(3);
+    let container = &mut ports["spec"]["template"]["spec"]["containers"][0];
+    container["command"] = json!(["sh", "-c", "hostname > /tmp/index.html; exec httpd -f -p 8080 -h /tmp"]);
+    container["ports"] = json!([{"containerPort": 8080, "hostPort": PORT}]);
+    apply(&cluster, &ports);
+    rolled_out(&cluster);
+    let pods: BTreeSet<String> =
+        ok(&cluster, &["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].metadata.name}"])
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
+    let ask = |address: &str| {
+        let mut stream = TcpStream::connect((address, PORT)).map_err(Error::system("connect"))?;
+        let mut answer = String::new();
+        let asked =
+            stream.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").and_then(|()| stream.read_to_string(&mut answer));
+        asked.map_err(Error::system("ask"))?;
+        let body = answer.split("\r\n\r\n").nth(1).unwrap_or_default().trim().to_owned();
+        if body.is_empty() { Err(Error::Answer(answer)) } else { Ok(Some(body)) }
+    };
+    let answered: BTreeSet<String> = ["127.0.0.11", "127.0.0.12", "127.0.0.13"]
+        .map(|address| wait(&cluster, &format!("an answer on {address}"), || ask(address)))
+        .into();
+    assert_eq!(answered, pods, "each address leads to the pod of its own node");
+
+    // There is no fourth.
+    ok(&cluster, &["scale", "deployment", "web", "--replicas=4"]);
+    let reason = wait(&cluster, "the reason why the fourth waits", || {
+        let text = cluster.kubectl(&["get", "events", "--field-selector", "reason=FailedScheduling"])?;
+        Ok(text.contains("free ports").then_some(text))
+    });
+    assert!(reason.contains("0/3 nodes are available"), "{reason}");
 }
 
 #[test]

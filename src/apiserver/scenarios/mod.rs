@@ -39,7 +39,8 @@ struct TestCluster {
 impl Cluster for TestCluster {
     fn readiness(&self) -> Readiness {
         let ready = *self.ready.lock().unwrap();
-        Readiness { ready, reasons: if ready { vec![] } else { vec!["no leader is known here".into()] } }
+        let reasons = if ready { vec![] } else { vec!["no leader is known here".into()] };
+        Readiness { ready, reasons, leads: ready }
     }
 
     fn status(&self) -> Value {

@@ -154,7 +154,8 @@ async fn watches_close_when_the_server_stops() {
     let mut lines = watch(&world, "").await;
     world.post(CM, &config_map("a")).await.expect(201);
     assert_eq!(lines.short().await, "ADDED a");
-    assert_eq!(world.get("/readyz").await.code, 200);
+    let ready = world.get("/readyz").await;
+    assert_eq!((ready.code, ready.headers.get("barque-leads").is_some()), (200, true), "gateways prefer who leads");
     stop.trigger();
     assert_eq!(lines.next().await, None);
     let ready = world.get("/readyz").await;

@@ -15,7 +15,10 @@ pub enum Health {
     /// It was not probed yet.
     Unknown,
     /// It answers and is ready.
-    Ready,
+    Ready {
+        /// It says that it leads: a write through it takes one hop less, and no follower's fault reaches it.
+        leads: bool,
+    },
     /// It answers, but takes no work: starting, draining or without a leader. Connections to it stay.
     NotReady {
         /// What it answered.
@@ -166,7 +169,7 @@ impl Board {
     pub(super) fn report(&self, address: &Address, health: Health) {
         let mut state = self.state();
         let Some(entry) = state.entry(address) else { return };
-        if health == Health::Ready {
+        if matches!(health, Health::Ready { .. }) {
             entry.last_ready = Some(base::clock::now());
         }
         if entry.health == health {
@@ -176,7 +179,7 @@ impl Board {
         if matches!(entry.health, Health::Down { .. }) && !matches!(before, Health::Down { .. }) {
             tracing::warn!(master = %address, connections = entry.connections, health = ?entry.health, "a master does not answer");
             std::mem::take(&mut entry.reset).trigger();
-        } else if entry.health == Health::Ready {
+        } else if matches!(entry.health, Health::Ready { .. }) && !matches!(before, Health::Ready { .. }) {
             tracing::info!(master = %address, "a master is ready");
         }
         state.settle();
@@ -244,7 +247,7 @@ impl State {
                 Some(Health::Down { reason } | Health::NotReady { reason } | Health::Suspect { reason, .. }) => {
                     format!("{old}: {reason}")
                 }
-                Some(_) => format!("{old} is no longer the best"),
+                Some(_) => "it leads now".to_owned(),
                 None => format!("{old} is no longer a master"),
             },
         };

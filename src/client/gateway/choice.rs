@@ -3,8 +3,8 @@
 use super::board::Health;
 use crate::Address;
 
-/// Picks a master for new connections: the current one while it is ready; else the first that is
-/// ready; else one that answers without being ready, because it can at least explain itself; else
+/// Picks a master for new connections: the leader when it is ready; else the current one while it is
+/// ready; else the first that is ready; else one that answers without being ready, because it can at least explain itself; else
 /// one of which nothing is known. Never one that does not answer, and none of `excluded`.
 pub(super) fn choose<'a>(
     masters: impl Iterator<Item = (&'a Address, &'a Health)> + Clone,
@@ -15,10 +15,11 @@ pub(super) fn choose<'a>(
     allowed
         .filter_map(|(address, health)| {
             let rank = match health {
-                Health::Ready => 0,
-                Health::NotReady { .. } => 2,
-                Health::Suspect { .. } => 4,
-                Health::Unknown => 6,
+                Health::Ready { leads: true } => 0,
+                Health::Ready { leads: false } => 2,
+                Health::NotReady { .. } => 4,
+                Health::Suspect { .. } => 6,
+                Health::Unknown => 8,
                 Health::Down { .. } => return None,
             };
             // Among equals the current one wins.
@@ -33,7 +34,7 @@ pub(super) fn choose<'a>(
 mod tests {
     use super::*;
 
-    /// One letter for each master: ready, not ready, suspect, unknown, down.
+    /// One letter for each master: leads, ready, not ready, suspect, unknown, down.
     fn check(health: &str, current: Option<u16>, excluded: &[u16]) -> Option<u16> {
         let address = |port: u16| Address::new("m", port).unwrap();
         let reason = String::new;
@@ -41,7 +42,8 @@ mod tests {
             .zip(health.chars())
             .map(|(port, letter)| {
                 let health = match letter {
-                    'r' => Health::Ready,
+                    'l' => Health::Ready { leads: true },
+                    'r' => Health::Ready { leads: false },
                     'n' => Health::NotReady { reason: reason() },
                     's' => Health::Suspect { misses: 1, reason: reason() },
                     'd' => Health::Down { reason: reason() },
@@ -61,6 +63,14 @@ mod tests {
         assert_eq!(check("rrr", Some(2), &[]), Some(2));
         assert_eq!(check("rrr", None, &[]), Some(1));
         assert_eq!(check("rrr", Some(2), &[2]), Some(1));
+    }
+
+    #[test]
+    fn the_leader_is_chosen_while_it_is_ready() {
+        assert_eq!(check("rrl", Some(1), &[]), Some(3));
+        assert_eq!(check("rsn", Some(3), &[]), Some(1), "who leads and is not ready is not chosen");
+        // For as long as the old one has not noticed, two may say so.
+        assert_eq!(check("lrl", Some(3), &[]), Some(3));
     }
 
     #[test]

@@ -118,7 +118,8 @@ impl Gateway {
         loop {
             let view = self.view();
             let undecided = |master: &MasterHealth| matches!(master.health, Health::Unknown | Health::Suspect { .. });
-            let answered = |master: &MasterHealth| matches!(master.health, Health::Ready | Health::NotReady { .. });
+            let answered =
+                |master: &MasterHealth| matches!(master.health, Health::Ready { .. } | Health::NotReady { .. });
             if view.masters.iter().any(answered) || !view.masters.iter().any(undecided) {
                 return view;
             }

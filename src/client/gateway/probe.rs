@@ -10,6 +10,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// What the API server adds to its answer where its master leads (`apiserver::own`).
+const LEADS: &str = "barque-leads";
 /// The longest explanation of a master that is not ready which is kept.
 const ANSWER_BYTES_MAX: usize = 512;
 
@@ -20,7 +22,8 @@ const OWN_STALL: Duration = Duration::from_millis(300);
 /// What one probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Finding {
-    Ready,
+    /// Whether it leads, too.
+    Ready(bool),
     NotReady(String),
     /// Nobody listens there.
     Refused(String),
@@ -42,12 +45,12 @@ pub(super) async fn watch_over(shared: &Shared, address: &Address) {
             Err(_) if started.elapsed() > options.probe_deadline + OWN_STALL => Finding::Void,
             Err(_) => Finding::Missed(format!("it did not answer within {:?}", options.probe_deadline)),
         };
-        if !matches!(finding, Finding::Ready | Finding::NotReady(_)) {
+        if !matches!(finding, Finding::Ready(_) | Finding::NotReady(_)) {
             connection = None;
         }
         let health = judge(shared.board.health(address), finding, options.misses_max);
         match &health {
-            Health::Ready => shared.endpoints.succeeded(address),
+            Health::Ready { .. } => shared.endpoints.succeeded(address),
             Health::Down { reason } => shared.endpoints.failed(address, reason),
             _ => {}
         }
@@ -63,7 +66,7 @@ pub(super) async fn watch_over(shared: &Shared, address: &Address) {
 /// Decides what a finding says, given what was known.
 fn judge(before: Health, finding: Finding, misses_max: u32) -> Health {
     match finding {
-        Finding::Ready => Health::Ready,
+        Finding::Ready(leads) => Health::Ready { leads },
         Finding::NotReady(reason) => Health::NotReady { reason },
         Finding::Refused(reason) => Health::Down { reason },
         Finding::Void => before,
@@ -105,11 +108,11 @@ async fn ask(shared: &Shared, address: &Address, connection: &mut Connection) ->
         return Some(Finding::NotReady("the probe's path is malformed".to_owned()));
     };
     let response = connection.send(address, request).await.ok()?;
-    let status = response.status();
+    let (status, leads) = (response.status(), response.headers().contains_key(LEADS));
     // The body is read to its end, or an HTTP/1.1 connection could not be used again.
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     if status == StatusCode::OK {
-        return Some(Finding::Ready);
+        return Some(Finding::Ready(leads));
     }
     let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let words = String::from_utf8_lossy(&body);
@@ -120,29 +123,31 @@ async fn ask(shared: &Shared, address: &Address, connection: &mut Connection) ->
 mod tests {
     use super::*;
 
+    const READY: Health = Health::Ready { leads: false };
+
     fn missed() -> Finding {
         Finding::Missed("late".to_owned())
     }
 
     #[test]
     fn a_master_goes_down_by_missing_twice() {
-        let suspect = judge(Health::Ready, missed(), 2);
+        let suspect = judge(READY, missed(), 2);
         assert!(matches!(suspect, Health::Suspect { misses: 1, .. }));
         let down = judge(suspect.clone(), missed(), 2);
         assert!(matches!(down, Health::Down { .. }));
         assert!(matches!(judge(down.clone(), missed(), 2), Health::Down { .. }));
-        assert_eq!(judge(suspect, Finding::Ready, 2), Health::Ready);
-        assert_eq!(judge(down, Finding::Ready, 2), Health::Ready);
-        assert!(matches!(judge(Health::Ready, missed(), 1), Health::Down { .. }));
+        assert_eq!(judge(suspect, Finding::Ready(false), 2), READY);
+        assert_eq!(judge(down, Finding::Ready(true), 2), Health::Ready { leads: true });
+        assert!(matches!(judge(READY, missed(), 1), Health::Down { .. }));
     }
 
     #[test]
     fn certainty_needs_no_repetition_and_our_own_stall_says_nothing() {
         let refused = Finding::Refused("refused".to_owned());
-        assert!(matches!(judge(Health::Ready, refused, 2), Health::Down { .. }));
-        assert_eq!(judge(Health::Ready, Finding::Void, 2), Health::Ready);
+        assert!(matches!(judge(READY, refused, 2), Health::Down { .. }));
+        assert_eq!(judge(READY, Finding::Void, 2), READY);
         assert_eq!(judge(Health::Unknown, Finding::Void, 2), Health::Unknown);
-        let draining = judge(Health::Ready, Finding::NotReady("503".to_owned()), 2);
+        let draining = judge(READY, Finding::NotReady("503".to_owned()), 2);
         assert_eq!(draining, Health::NotReady { reason: "503".to_owned() });
     }
 }

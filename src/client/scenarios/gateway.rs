@@ -56,7 +56,7 @@ impl Running {
     }
 
     async fn all_ready(&self) {
-        let ready = || self.gateway.view().masters.iter().all(|master| master.health == Health::Ready);
+        let ready = || self.gateway.view().masters.iter().all(|master| matches!(master.health, Health::Ready { .. }));
         eventually("all masters are ready", ready).await;
     }
 
@@ -82,6 +82,33 @@ async fn connections_lead_to_one_ready_master() {
     let view = serde_json::to_value(running.gateway.view()).unwrap();
     assert_eq!(view["masters"][0]["state"], "ready");
     assert!(view["current"].as_str().is_some());
+}
+
+#[tokio::test]
+async fn new_connections_follow_the_lead() {
+    let leads = Arc::new(Mutex::new("two"));
+    let master = |name: &'static str| {
+        let leads = Arc::clone(&leads);
+        move |call: crate::fake::Call| {
+            let mut answer = json(200, &value!({"master": name}));
+            if call.path == "/readyz" && *leads.lock().unwrap() == name {
+                answer.headers_mut().insert("barque-leads", http::HeaderValue::from_static("true"));
+            }
+            Some(answer)
+        }
+    };
+    let (one, two) = (FakeMaster::start(master("one")).await, FakeMaster::start(master("two")).await);
+    let running = start(&[&one, &two], options()).await;
+    let current = |master: &FakeMaster| running.gateway.view().current.as_ref() == Some(&master.address);
+    eventually("the leader is chosen", || current(&two)).await;
+    let open = running.client();
+    assert_eq!(open.get("/x").await.unwrap()["master"], "two");
+    *leads.lock().unwrap() = "one";
+    eventually("the new leader is chosen", || current(&one)).await;
+    assert_eq!(led_to(&running).await, "one");
+    assert_eq!(open.get("/x").await.unwrap()["master"], "two", "an open connection to a ready master stays");
+    let because = running.gateway.view().switched_because.unwrap();
+    assert!(because.contains("leads"), "{because}");
 }
 
 #[tokio::test]
@@ -137,7 +164,7 @@ async fn a_dead_master_is_left_and_found_again() {
     assert_eq!(led_to(&running).await, "two");
     let listener = TcpListener::bind((address.host(), address.port())).await.unwrap();
     let back = FakeMaster::start_on(listener, server_tls(), |_| Some(json(200, &value!({"master": "back"}))));
-    eventually("its return is noticed", || running.health(&back.address) == Health::Ready).await;
+    eventually("its return is noticed", || matches!(running.health(&back.address), Health::Ready { .. })).await;
     assert_eq!(led_to(&running).await, "two", "a return is no reason to move");
 }
 

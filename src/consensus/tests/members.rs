@@ -16,6 +16,22 @@ fn the_second_master_votes_when_the_third_does() {
 }
 
 #[test]
+fn masters_that_join_late_get_a_snapshot() {
+    let mut cluster = Cluster::with_snapshots(1, 20);
+    for round in 0..150 {
+        cluster.nodes[0].write(&format!("k{}", round % 30), &round.to_string()).unwrap();
+    }
+    wait_until("the log does not reach back to its beginning", || cluster.nodes[0].log_on_disk().0 > 60);
+    for _ in 0..2 {
+        let position = cluster.join();
+        assert_eq!(cluster.nodes[position].read("k29"), Some("149".into()));
+        assert_ne!(cluster.nodes[position].snapshots_installed(), 0);
+    }
+    wait_until("all vote", || cluster.voters(1) == [1, 2, 3]);
+    cluster.settle();
+}
+
+#[test]
 fn admission_is_idempotent_and_ids_are_not_shared() {
     let cluster = Cluster::new(3);
     let follower = cluster.followers()[0];
