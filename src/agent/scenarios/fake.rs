@@ -33,6 +33,7 @@ pub(super) struct Cluster {
     store: Mutex<Store>,
     changes: broadcast::Sender<(String, Value)>,
     pub beats: Mutex<Vec<Value>>,
+    /// What a heartbeat's answer lists.
     pub masters: Mutex<Vec<String>>,
 }
 
@@ -130,6 +131,7 @@ impl Cluster {
                 self.beats.lock().unwrap().push(body);
                 reply(200, &json!({"masters": *self.masters.lock().unwrap()}))
             }
+            "GET" if path == "/readyz" => reply(200, &json!("ok")),
             "GET" if query.contains("watch=true") => {
                 let from = query.split('&').find_map(|pair| pair.strip_prefix("resourceVersion="));
                 self.watch(path.to_owned(), from.and_then(|it| it.parse().ok()).unwrap_or(0))

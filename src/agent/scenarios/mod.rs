@@ -2,9 +2,10 @@
 
 mod docker;
 mod fake;
+mod masters;
 mod server;
 
-use crate::{Options, run};
+use crate::{GatewayOptions, Options, run};
 use base::Shutdown;
 use client::{Client, Endpoints};
 use fake::{CLUSTER, Cluster, Master};
@@ -34,6 +35,17 @@ impl Agent {
 
     async fn start_with(dir: &Path, runtime: Arc<dyn Runtime>, cluster: &str, masters: &[SocketAddr]) -> Self {
         let endpoints = Endpoints::in_order(masters.iter().map(|address| (*address).into())).unwrap();
+        Self::start_through(dir, runtime, cluster, endpoints, None).await
+    }
+
+    /// Starts with a list of masters that may hold more than it was told, and with a local endpoint where one is wanted.
+    async fn start_through(
+        dir: &Path,
+        runtime: Arc<dyn Runtime>,
+        cluster: &str,
+        endpoints: Endpoints,
+        gateway: Option<SocketAddr>,
+    ) -> Self {
         let client = Client::new(endpoints, tls::api_client(&CLUSTER.serving().unwrap(), None).unwrap());
         let request = KeyRequest::generate("n").unwrap();
         let certificate = CLUSTER.agent_serving(request.request_pem(), "n").unwrap();
@@ -45,6 +57,8 @@ impl Agent {
         options.memory_dir = None;
         options.heartbeat = Duration::from_millis(50);
         options.engine_patience = Duration::from_millis(500);
+        let to_api = tls::api_client(&CLUSTER.serving().unwrap(), None).unwrap();
+        options.gateway = gateway.map(|listen| GatewayOptions { listen, tls: to_api });
         let scope = Shutdown::new();
         let task = tokio::spawn(run(options, runtime, Arc::new(client), tls, scope.stopping()));
         Self { scope, task, port }
