@@ -407,4 +407,6 @@ fn message_of(api_version: &str, name: &str) -> Option<&'static Message> {
 }
 
 #[cfg(test)]
+mod captured_tests;
+#[cfg(test)]
 mod tests;

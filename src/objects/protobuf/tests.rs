@@ -6,9 +6,9 @@ use super::*;
 
 /// A tiny writer, so that the tests do not trust the reader.
 #[derive(Clone, Default)]
-struct Bytes(Vec<u8>);
+pub(super) struct Bytes(Vec<u8>);
 
-fn message() -> Bytes {
+pub(super) fn message() -> Bytes {
     Bytes::default()
 }
 
@@ -27,7 +27,7 @@ impl Bytes {
         self
     }
 
-    fn int(self, number: u64, value: i64) -> Self {
+    pub(super) fn int(self, number: u64, value: i64) -> Self {
         self.varint(number << 3).varint(value as u64)
     }
 
@@ -35,11 +35,11 @@ impl Bytes {
         self.varint(number << 3 | 2).varint(bytes.len() as u64).raw(bytes)
     }
 
-    fn text(self, number: u64, text: &str) -> Self {
+    pub(super) fn text(self, number: u64, text: &str) -> Self {
         self.bytes(number, text.as_bytes())
     }
 
-    fn message(self, number: u64, message: Bytes) -> Self {
+    pub(super) fn message(self, number: u64, message: Bytes) -> Self {
         self.bytes(number, &message.0)
     }
 }
@@ -50,11 +50,11 @@ fn envelope(api_version: &str, kind: &str, object: Bytes) -> Vec<u8> {
     [MAGIC, &unknown.0].concat()
 }
 
-fn read(api_version: &str, kind: &str, object: Bytes) -> Result<Value, Status> {
+pub(super) fn read(api_version: &str, kind: &str, object: Bytes) -> Result<Value, Status> {
     decode(&envelope(api_version, kind, object)).map(|(value, _)| value)
 }
 
-fn named(name: &str) -> Bytes {
+pub(super) fn named(name: &str) -> Bytes {
     // As Go writes it: plain texts always, empty or not, and the zero creation time as an empty message.
     message().text(1, name).text(2, "").text(3, "d").text(4, "").text(5, "").text(6, "").int(7, 0).message(8, message())
 }
@@ -365,7 +365,7 @@ fn durations_read_as_in_go() {
     }
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+pub(super) fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex")).collect()
 }
 
