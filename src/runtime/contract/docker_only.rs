@@ -49,6 +49,47 @@ pub async fn containers_of_a_pod_share_localhost_hostname_and_hosts(bench: &Benc
     assert!(hosts.ends_with("web\n"), "{hosts}");
 }
 
+pub async fn containers_of_a_pod_share_their_ipc(bench: &Bench) {
+    let (sandbox, stranger) = (bench.sandbox("web").await, bench.sandbox("stranger").await);
+    let first = bench.start(bench.spec(&sandbox, "sleep 1000")).await;
+    let mut second = bench.spec(&sandbox, "sleep 1000");
+    second.name = "second".to_owned();
+    let second = bench.start(second).await;
+    let other = bench.start(bench.spec(&stranger, "sleep 1000")).await;
+    let done = async |id: &str, script: &str| {
+        let (text, code) = output(bench, id, script).await;
+        assert_eq!(code, 0, "{script}: {text}");
+        text
+    };
+    done(&first, "echo ahoy > /dev/shm/word").await;
+    assert_eq!(done(&second, "cat /dev/shm/word").await, "ahoy\n");
+    assert_eq!(done(&other, "ls -A /dev/shm").await, "", "another pod's memory is its own");
+    // Semaphores and queues are the kernel's, known by the namespace.
+    let namespace = async |id: &str| {
+        let line = done(id, "ls -l /proc/self/ns/ipc").await;
+        line.trim().rsplit(' ').next().map(str::to_owned).unwrap()
+    };
+    let own = namespace(&first).await;
+    assert!(own.starts_with("ipc:["), "{own}");
+    assert_eq!(namespace(&second).await, own);
+    assert_ne!(namespace(&other).await, own);
+}
+
+/// What the kernel was told about a container, as the container sees it: cgroups of version 2 or 1.
+async fn limit(bench: &Bench, id: &str, new: &str, old: &[&str]) -> String {
+    let read = async |file: &str| output(bench, id, &format!("cat /sys/fs/cgroup/{file}")).await;
+    if let (text, 0) = read(new).await {
+        return text.trim().to_owned();
+    }
+    let mut parts = Vec::new();
+    for file in old {
+        let (text, code) = read(file).await;
+        assert_eq!(code, 0, "neither {new} nor {file}: {text}");
+        parts.push(text.trim().to_owned());
+    }
+    parts.join(" ")
+}
+
 pub async fn the_sandbox_reaps_orphans_and_stops_at_once(bench: &Bench) {
     let sandbox = bench.sandbox("web").await;
     // The subshell ends at once and leaves its child to process 1, which is the sandbox.
@@ -96,6 +137,7 @@ pub async fn mounts_and_limits_arrive(bench: &Bench) {
     spec.resources.cpu_limit_nanos = Some(500_000_000);
     spec.resources.cpu_shares = Some(512);
     spec.resources.pids_limit = Some(64);
+    spec.resources.memory_limit_bytes = Some(32 << 20);
     spec.working_dir = Some("/ro".to_owned());
     let id = bench.start(spec).await;
     let code = async |script: &str| output(bench, &id, script).await.1;
@@ -106,6 +148,11 @@ pub async fn mounts_and_limits_arrive(bench: &Bench) {
     assert_eq!(output(bench, &id, "cat /rw/fact").await.0, "42\n");
     let (caps, _) = output(bench, &id, "grep -E '^(CapEff|NoNewPrivs)' /proc/self/status").await;
     assert!(caps.contains("CapEff:\t0000000000000000") && caps.contains("NoNewPrivs:\t1"), "{caps}");
+    let cpu = limit(bench, &id, "cpu.max", &["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]).await;
+    assert_eq!(cpu, "50000 100000", "half a processor");
+    assert_eq!(limit(bench, &id, "pids.max", &["pids/pids.max"]).await, "64");
+    let memory = limit(bench, &id, "memory.max", &["memory/memory.limit_in_bytes"]).await;
+    assert_eq!(memory, (32 << 20).to_string());
     let mut absent = bench.spec(&sandbox, "true");
     absent.attempt = 1;
     absent.mounts = vec![Mount {

@@ -72,6 +72,7 @@ mod real {
     docker_only!(
         pods_of_two_nodes_reach_each_other,
         containers_of_a_pod_share_localhost_hostname_and_hosts,
+        containers_of_a_pod_share_their_ipc,
         the_sandbox_reaps_orphans_and_stops_at_once,
         mounts_and_limits_arrive,
         host_networking_has_no_address,
