@@ -148,9 +148,149 @@ fn old_events(state: &State, now: Timestamp, ttl: Duration, max: usize) -> Vec<A
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Options, run};
     use objects::{Object, kind};
-    use serde_json::json;
-    use state::{Command, Origin, RequestId, Transaction};
+    use serde_json::{Value, json};
+    use state::{Command, Origin, RequestId, Revision, Transaction};
+    use std::sync::Mutex;
+    use store::testing::Direct;
+    use store::{Duty, Store};
+    use tokio::sync::mpsc;
+    use tokio::task::JoinHandle;
+
+    /// A proposed compaction, and the revision that the state had then.
+    type Proposal = (Revision, Revision);
+
+    /// All duties of a leader whose compactions are told, and then applied as consensus does it.
+    struct Leader {
+        store: Store,
+        direct: Arc<Direct>,
+        shutdown: Shutdown,
+        /// What the next compactions fail with, the last one first.
+        failures: Arc<Mutex<Vec<store::Error>>>,
+    }
+
+    impl Leader {
+        fn new() -> Self {
+            let (store, direct) = Direct::start();
+            Self { store, direct, shutdown: Shutdown::new(), failures: Arc::default() }
+        }
+
+        fn write(&self, age: Duration, value: &Value) {
+            let kind = kind::by_kind("v1", value["kind"].as_str().unwrap()).unwrap();
+            let object = Arc::new(Object::new(kind, value).unwrap());
+            let metadata = |field: &str| value["metadata"][field].as_str().unwrap_or_default();
+            let key = Key::new(kind.resource(), metadata("namespace"), metadata("name"));
+            let transaction = Transaction {
+                id: RequestId(base::random::below(usize::MAX) as u128),
+                origin: Origin::Client("t".into()),
+                at_ms: (base::clock::millis() as u64) - age.as_millis() as u64,
+                preconditions: vec![],
+                changes: vec![Change::Put { key, object }],
+            };
+            assert!(self.direct.apply(&Command::Transact(vec![transaction])).answers[0].is_ok());
+        }
+
+        fn config_map(&self, name: &str, age: Duration) {
+            let metadata = json!({"name": name, "namespace": "d", "uid": name});
+            self.write(age, &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}));
+        }
+
+        fn start(&self, change: impl FnOnce(&mut Options)) -> (JoinHandle<()>, mpsc::UnboundedReceiver<Proposal>) {
+            let (told, proposals) = mpsc::unbounded_channel();
+            let (direct, failures) = (Arc::clone(&self.direct), Arc::clone(&self.failures));
+            let compact: crate::Compact = Arc::new(move |until| {
+                let _ = told.send((until, direct.replica.current().revision()));
+                let failure = failures.lock().unwrap().pop();
+                if failure.is_none() {
+                    direct.apply(&Command::Compact { until });
+                }
+                Box::pin(async { failure.map_or(Ok(()), Err) })
+            });
+            let mut options = Options::new("PEM", compact);
+            change(&mut options);
+            let duty = Duty::new(self.store.clone(), self.direct.lead(1));
+            let liveness = Arc::clone(&self.direct.liveness);
+            (tokio::spawn(run(duty, liveness, options, self.shutdown.stopping())), proposals)
+        }
+
+        /// Lets many rounds of upkeep pass, on a clock that jumps.
+        async fn rest(&self) {
+            tokio::time::sleep(COMPACT_EVERY * 20).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn history_is_forgotten_once_it_is_old_enough() {
+        let leader = Leader::new();
+        let minutes = |number: u64| Duration::from_secs(60 * number);
+        for (name, age) in [("a", minutes(7)), ("b", minutes(6)), ("c", minutes(4)), ("d", minutes(0))] {
+            leader.config_map(name, age);
+        }
+        let (running, mut proposals) = leader.start(|_| {});
+        assert_eq!(proposals.recv().await.unwrap().0, Revision(2), "what is older than five minutes");
+        leader.rest().await;
+        assert!(proposals.try_recv().is_err(), "nothing more is old enough");
+        assert_eq!(leader.store.current().compacted(), Revision(2));
+        leader.shutdown.trigger();
+        running.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn history_is_forgotten_once_it_is_too_long_and_only_by_the_leader() {
+        let leader = Leader::new();
+        for name in ["a", "b", "c", "d"] {
+            leader.config_map(name, Duration::ZERO);
+        }
+        // Two that fail in a row: each round tries anew.
+        *leader.failures.lock().unwrap() = vec![store::Error::Unknown("lost".into()); 2];
+        let (running, mut proposals) = leader.start(|options| options.history.events_max = 2);
+        let first = proposals.recv().await.unwrap();
+        // What the controllers write at their start is history too.
+        leader.rest().await;
+        let mut all = vec![first];
+        while let Ok(proposal) = proposals.try_recv() {
+            all.push(proposal);
+        }
+        assert!(all.len() >= 3, "{all:?}");
+        assert!(all.iter().all(|(until, now)| until.0 + 2 == now.0), "all but the last two: {all:?}");
+        let quiet = leader.store.current().revision();
+        assert_eq!(leader.store.current().compacted().0 + 2, quiet.0);
+        leader.rest().await;
+        assert!(proposals.try_recv().is_err(), "two are not too many");
+        leader.config_map("e", Duration::ZERO);
+        assert_eq!(proposals.recv().await, Some((Revision(quiet.0 - 1), Revision(quiet.0 + 1))));
+
+        leader.direct.lead(2);
+        // Wants to be given its service account, which shows whoever tries that the tenure is over.
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "uid": "n"}});
+        leader.write(Duration::ZERO, &namespace);
+        running.await.unwrap();
+        let end = leader.store.current().compacted();
+        leader.config_map("f", Duration::ZERO);
+        leader.rest().await;
+        assert_eq!(leader.store.current().compacted(), end);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_events_are_deleted() {
+        let leader = Leader::new();
+        for (name, age) in [("a", 3700), ("b", 10), ("c", 20), ("d", 30)] {
+            let at = base::clock::now() - jiff::SignedDuration::from_secs(age);
+            leader.write(
+                Duration::ZERO,
+                &json!({"apiVersion": "v1", "kind": "Event", "lastTimestamp": time::format(at),
+                    "metadata": {"name": name, "namespace": "d", "uid": name}}),
+            );
+        }
+        let (running, _proposals) = leader.start(|options| options.events_max = 2);
+        leader.rest().await;
+        let state = leader.store.current();
+        let left: Vec<&str> = state.list_in(&"events".into(), "d").map(|event| &*event.key.name).collect();
+        assert_eq!(left, ["b", "c"]);
+        leader.shutdown.trigger();
+        running.await.unwrap();
+    }
 
     #[test]
     fn the_old_and_the_surplus_go() {
