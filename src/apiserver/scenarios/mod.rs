@@ -5,6 +5,7 @@ mod hostile;
 mod reads;
 mod refusals;
 mod rows;
+mod services;
 mod watching;
 mod wire;
 mod writes;
