@@ -6,6 +6,7 @@
 mod bootstrap;
 mod conditions;
 mod deployment;
+mod disruption;
 pub mod error;
 mod gc;
 mod namespace;
@@ -73,6 +74,7 @@ pub async fn run(duty: Duty, liveness: Arc<Liveness>, options: Options, stopping
         Arc::new(node::Eviction::new(context.clone(), Arc::clone(&health))),
         Arc::new(node::PodCollector::new(context.clone())),
         Arc::new(tokens::Tokens::new(context.clone())),
+        Arc::new(disruption::Budgets::new(context.clone())),
         Arc::new(service::Ranges::new(context.clone())),
         Arc::new(service::MastersService::new(context.clone())),
         Arc::new(service::Records::new(context.clone())),

@@ -166,3 +166,23 @@ async fn endpoints_made_by_hand_are_mirrored() {
     world.until("gone with the service", |world| slices(world, "db").is_empty() && world.value(&made).is_none()).await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_counts_its_pods() {
+    let world = World::start(&[]).await;
+    world.until("the namespace is there", |world| world.value(&Key::new("namespaces", "", "default")).is_some()).await;
+    let first = pod(&world, "p1", "10.1.0.1", true);
+    pod(&world, "p2", "10.1.0.2", true);
+    let budget = world.create(json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+        "metadata": {"name": "b", "namespace": "default"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "web"}}}}));
+    let allowed = |world: &World| world.value(&budget).unwrap()["status"]["disruptionsAllowed"].clone();
+    world.until("one may go", |world| allowed(world) == 1).await;
+    status(&world, &first, "10.1.0.1", false);
+    world.until("none may go", |world| allowed(world) == 0).await;
+    assert_eq!(world.value(&budget).unwrap()["status"]["currentHealthy"], 1);
+    world.edit(&budget, |value| value["spec"]["minAvailable"] = json!(0));
+    world.until("the other may go", |world| allowed(world) == 1).await;
+    assert_eq!(world.value(&budget).unwrap()["status"]["observedGeneration"], 2);
+    world.stop().await;
+}
