@@ -9,6 +9,7 @@ mod deployment;
 mod disruption;
 pub mod error;
 mod gc;
+mod job;
 mod namespace;
 mod node;
 pub mod options;
@@ -74,6 +75,7 @@ pub async fn run(duty: Duty, liveness: Arc<Liveness>, options: Options, stopping
         Arc::new(node::Eviction::new(context.clone(), Arc::clone(&health))),
         Arc::new(node::PodCollector::new(context.clone())),
         Arc::new(tokens::Tokens::new(context.clone())),
+        Arc::new(job::Jobs::new(context.clone())),
         Arc::new(disruption::Budgets::new(context.clone())),
         Arc::new(service::Ranges::new(context.clone())),
         Arc::new(service::MastersService::new(context.clone())),

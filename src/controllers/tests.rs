@@ -1,5 +1,6 @@
 //! All controllers and the scheduler together, against a proposer that applies at once, and an agent that only pretends.
 
+mod jobs;
 mod services;
 
 use std::sync::Arc;
