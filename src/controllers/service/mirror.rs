@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use k8s_openapi::api::core::v1::Service;
 use objects::{Key, Resource};
 use serde_json::{Value, json};
 use state::{Event, State, Stored};
@@ -39,7 +40,7 @@ impl Mirror {
         let service = Key::new(services(), &key.namespace, &key.name);
         let (made, of) = (state.get(key), state.get(&service));
         let made = match (made, of) {
-            (Some(made), Some(of)) if mirrored(made, &*made.typed::<Value>()?, &*of.typed::<Value>()?) => made,
+            (Some(made), Some(of)) if mirrored(made, &*made.typed::<Value>()?, &*of.typed::<Service>()?) => made,
             _ => {
                 let old: Vec<_> = kept(&state, &service, KEEPER).cloned().collect();
                 for slice in old {
@@ -57,8 +58,9 @@ impl Mirror {
 }
 
 /// Whether the slices of these Endpoints are ours to make.
-fn mirrored(made: &Stored, endpoints: &Value, service: &Value) -> bool {
-    let selects = service["spec"]["selector"].as_object().is_some_and(|selector| !selector.is_empty());
+fn mirrored(made: &Stored, endpoints: &Value, service: &Service) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let selects = selector.is_some_and(|selector| !selector.is_empty());
     let leads = endpoints["metadata"]["annotations"].get(LEADER).is_some();
     !selects && !leads && !made.face().deleting && made.face().label(SKIP) != Some("true")
 }

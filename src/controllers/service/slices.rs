@@ -13,7 +13,7 @@ use serde_json::json;
 use state::{Event, EventKind, State, Stored};
 
 use super::pack::Group;
-use super::targets::{Wants, node};
+use super::targets::{Wants, node, selects};
 use super::{HEADLESS, Keeper, SERVICE_NAME, SLICE_MANAGED_BY, endpoint_slices, labels_of, services};
 use crate::pods::{in_namespace, pods};
 use crate::runner::{Controller, Next};
@@ -89,8 +89,7 @@ pub(super) fn selecting(state: &State, event: &Event) -> Vec<Key> {
     let faces: Vec<_> =
         [Some(&event.current), event.previous.as_ref()].into_iter().flatten().map(|one| one.face()).collect();
     let finds = |service: &&Arc<Stored>| {
-        let wants = service.typed::<Service>().ok().and_then(|view| Wants::of(&service.key.name, &view));
-        wants.is_some_and(|(_, selector)| faces.iter().any(|face| selector.matches(&face.labels)))
+        service.typed::<Service>().is_ok_and(|view| faces.iter().any(|face| selects(&view, face)))
     };
     let near = state.list_in(&services(), &event.key().namespace);
     near.filter(finds).map(|service| service.key.clone()).collect()

@@ -4,6 +4,7 @@
 
 use k8s_openapi::api::core::v1::{Pod, Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use objects::Face;
 use objects::selector::Labels;
 use serde_json::{Value, json};
 
@@ -116,6 +117,14 @@ impl Wants {
         let below = spec.subdomain.as_deref() == Some(&self.name);
         spec.hostname.as_deref().filter(|hostname| below && !hostname.is_empty())
     }
+}
+
+/// Whether a Service's selector finds an object: quick, for every change of every pod.
+pub(super) fn selects(service: &Service, face: &Face) -> bool {
+    let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    selector.is_some_and(|selector| {
+        !selector.is_empty() && selector.iter().all(|(key, value)| face.label(key) == Some(value))
+    })
 }
 
 /// A port that a container calls by name.

@@ -108,7 +108,11 @@ async fn a_service_is_followed_by_its_endpoints() {
     world.until("an empty slice", |world| slices(world, "web").len() == 1).await;
     let first = pod(&world, "p1", "10.1.0.1", true);
     pod(&world, "p2", "10.1.0.2", false);
-    world.until("both pods are endpoints", |world| addresses(world, "web") == ["(10.1.0.2)", "10.1.0.1"]).await;
+    world
+        .until("both pods are endpoints, and the empty slice is gone", |world| {
+            addresses(world, "web") == ["(10.1.0.2)", "10.1.0.1"] && slices(world, "web").len() == 1
+        })
+        .await;
     let slice = &slices(&world, "web")[0];
     assert_eq!(
         (&slice["ports"][0]["port"], &slice["metadata"]["ownerReferences"][0]["name"]),

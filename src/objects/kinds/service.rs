@@ -360,6 +360,10 @@ fn changed(faults: &mut Faults, old: &Value, new: &Value) {
             faults.invalid("spec.ipFamilies[0]", &after["ipFamilies"][0], "may not change once set");
         }
     }
+    if has_health_port(before) && has_health_port(after) && !before["healthCheckNodePort"].is_null() {
+        let field = "healthCheckNodePort";
+        faults.immutable("spec.healthCheckNodePort", &before[field], &after[field]);
+    }
     if before["type"] == "LoadBalancer" && after["type"] == "LoadBalancer" {
         let class = "loadBalancerClass";
         if before[class] != after[class] {

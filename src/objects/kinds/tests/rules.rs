@@ -316,6 +316,18 @@ fn what_is_settled_stays() {
             &["spec.clusterIPs[0]: Invalid value"],
         ),
         (
+            "Service",
+            json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30001}}),
+            json!({"spec": {"healthCheckNodePort": 30002}}),
+            &["spec.healthCheckNodePort: Invalid value: 30002: field is immutable"],
+        ),
+        (
+            "Service",
+            json!({"spec": {"clusterIP": "10.0.0.5", "clusterIPs": ["10.0.0.5", "fd00::5"]}}),
+            json!({"spec": {"clusterIPs": ["10.0.0.5", "fd00::6"]}}),
+            &["spec.clusterIPs[1]: Invalid value: [\"10.0.0.5\",\"fd00::6\"]: may not change once set"],
+        ),
+        (
             "EndpointSlice",
             json!({}),
             json!({"addressType": "FQDN"}),
