@@ -3,10 +3,14 @@
 //! Follows upstream's `controller/job/job_controller.go`. A pod that has ended is counted in the transaction that lets it go, so
 //! each counts once and no list of pods in between is kept.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use objects::time;
 use serde_json::{Value, json};
 
+use super::indexes;
 use crate::conditions;
 use crate::pods::Phase;
 
@@ -29,6 +33,8 @@ pub(super) struct Sight {
     pub at: Timestamp,
     /// Restarts of all its containers.
     pub restarts: i64,
+    /// Its index, in an indexed Job.
+    pub index: Option<i64>,
 }
 
 /// How a pod has ended for its Job.
@@ -63,8 +69,8 @@ impl Sight {
 pub(super) struct Plan {
     /// The status to write.
     pub status: Value,
-    /// Pods to make.
-    pub create: usize,
+    /// Pods to make, each with its index in an indexed Job.
+    pub create: Vec<Option<i64>>,
     /// Pods to delete.
     pub delete: Vec<String>,
     /// Seconds until a rule about time needs another look.
@@ -87,21 +93,46 @@ pub(super) fn left(spec: &Value, finished: Timestamp, now: Timestamp) -> Option<
     Some(finished.as_second().saturating_add(ttl).saturating_sub(now.as_second()).max(0))
 }
 
-/// The status once these ends are counted.
-pub(super) fn counted(status: &Value, ends: &[End]) -> Value {
+/// The status once these ends are counted, each with the pod's index. An index that has succeeded counts once.
+pub(super) fn counted(spec: &Value, status: &Value, ends: &[(End, Option<i64>)]) -> Value {
     let mut status = if status.is_object() { status.clone() } else { json!({}) };
-    for (field, end) in [("succeeded", End::Succeeded), ("failed", End::Failed)] {
-        let more = count(ends.iter().filter(|one| **one == end).count());
-        if more > 0 {
-            status[field] = json!(number(&status, field) + more);
+    let of = |wanted: End| ends.iter().filter(move |(end, _)| *end == wanted);
+    let failed = number(&status, "failed") + count(of(End::Failed).count());
+    put(&mut status, "failed", failed);
+    if is_indexed(spec) {
+        let mut completed = completed(spec, &status);
+        let limit = completions(spec);
+        completed.extend(of(End::Succeeded).filter_map(|(_, index)| *index).filter(|index| (0..limit).contains(index)));
+        put(&mut status, "succeeded", count(completed.len()));
+        let text = indexes::print(&completed);
+        match status.as_object_mut() {
+            Some(map) if text.is_empty() => drop(map.remove("completedIndexes")),
+            Some(map) => drop(map.insert("completedIndexes".into(), json!(text))),
+            None => {}
         }
+    } else {
+        let succeeded = number(&status, "succeeded") + count(of(End::Succeeded).count());
+        put(&mut status, "succeeded", succeeded);
     }
     status
 }
 
+fn is_indexed(spec: &Value) -> bool {
+    spec["completionMode"] == "Indexed"
+}
+
+fn completions(spec: &Value) -> i64 {
+    spec["completions"].as_i64().unwrap_or(0)
+}
+
+/// The indexes that have succeeded.
+fn completed(spec: &Value, status: &Value) -> BTreeSet<i64> {
+    indexes::parse(status["completedIndexes"].as_str().unwrap_or(""), completions(spec))
+}
+
 /// What to do about a Job that is not finished, all of whose ended pods are counted.
 pub(super) fn plan(spec: &Value, old: &Value, pods: &[Sight], now: Timestamp) -> Plan {
-    let mut status = counted(old, &[]);
+    let mut status = counted(spec, old, &[]);
     let active: Vec<&Sight> = pods.iter().filter(|pod| pod.is_active()).collect();
     let terminating = pods.iter().filter(|pod| pod.deleting && !pod.is_over()).count();
     put(&mut status, "active", count(active.len()));
@@ -170,17 +201,34 @@ impl Plan {
         let started = at(&self.status["startTime"]).unwrap_or(now);
         self.wait = deadline.map(|seconds| (seconds - (now.as_second() - started.as_second())).max(1));
         let wanted = usize::try_from(wanted(spec, &self.status, active.len())).unwrap_or(0);
-        if active.len() > wanted {
-            let mut surplus = active.to_vec();
-            // Those that have come least far.
-            surplus.sort_by_key(|pod| (pod.ready, pod.phase, std::cmp::Reverse(pod.at)));
-            self.delete = surplus.iter().take((active.len() - wanted).min(BURST)).map(|pod| pod.name.clone()).collect();
+        let completed = completed(spec, &self.status);
+        let mut held: BTreeSet<i64> = BTreeSet::new();
+        // Of several pods of one index, one stays; a pod whose index is done or does not exist, none.
+        let needed = |held: &mut BTreeSet<i64>, pod: &Sight| match pod.index {
+            Some(index) => (0..completions(spec)).contains(&index) && !completed.contains(&index) && held.insert(index),
+            None => false,
+        };
+        let (mut keep, stray): (Vec<&Sight>, Vec<&Sight>) =
+            active.iter().copied().partition(|pod| !is_indexed(spec) || needed(&mut held, pod));
+        self.delete = stray.iter().take(BURST).map(|pod| pod.name.clone()).collect();
+        if keep.len() > wanted {
+            // Those that have come least far; of an indexed Job the highest indexes.
+            keep.sort_by_key(|pod| (Reverse(pod.index), pod.ready, pod.phase, Reverse(pod.at)));
+            self.delete.extend(keep.iter().take((keep.len() - wanted).min(BURST)).map(|pod| pod.name.clone()));
             return;
         }
-        let held = if spec["podReplacementPolicy"] == "Failed" { terminating } else { 0 };
-        let missing = wanted.saturating_sub(active.len()).saturating_sub(held).min(BURST);
+        let waits = spec["podReplacementPolicy"] == "Failed";
+        if waits {
+            held.extend(pods.iter().filter(|pod| pod.deleting && !pod.is_over()).filter_map(|pod| pod.index));
+        }
+        let leaving = if waits { terminating } else { 0 };
+        let missing = wanted.saturating_sub(keep.len()).saturating_sub(leaving).min(BURST);
         match backoff(pods, now) {
-            0 => self.create = missing,
+            0 if is_indexed(spec) => {
+                let free = (0..completions(spec)).filter(|index| !completed.contains(index) && !held.contains(index));
+                self.create = free.take(missing).map(Some).collect();
+            }
+            0 => self.create = vec![None; missing],
             seconds if missing > 0 => self.wait = Some(self.wait.map_or(seconds, |wait| wait.min(seconds))),
             _ => {}
         }
@@ -301,6 +349,7 @@ mod tests {
             ready: letter == 'R',
             at: Timestamp::from_second(NOW - 1000).unwrap(),
             restarts: 0,
+            index: None,
         };
         text.chars().enumerate().map(one).collect()
     }
@@ -321,7 +370,7 @@ mod tests {
             .into_iter()
             .filter(|one| one["status"] == "True")
             .map(|one| format!("{}:{}", one["type"].as_str().unwrap(), one["reason"].as_str().unwrap()));
-        format!("+{} -{} {}", plan.create, plan.delete.join(","), true_ones.collect::<Vec<_>>().join(" "))
+        format!("+{} -{} {}", plan.create.len(), plan.delete.join(","), true_ones.collect::<Vec<_>>().join(" "))
     }
 
     #[test]
@@ -405,7 +454,7 @@ mod tests {
             seen.iter_mut().for_each(|pod| pod.at = Timestamp::from_second(NOW - ago).unwrap());
             let found = plan(&spec(json!({"backoffLimit": 100})), &json!({"failed": failures}), &seen, now());
             assert_eq!(
-                (found.wait, found.create),
+                (found.wait, found.create.len()),
                 (expected, if expected.is_none() { 2 } else { 0 }),
                 "{failures} {ago}"
             );
@@ -414,7 +463,7 @@ mod tests {
         let mut seen = pods("FS");
         seen[0].at = Timestamp::from_second(NOW - 5).unwrap();
         seen[1].at = Timestamp::from_second(NOW - 4).unwrap();
-        assert_eq!(plan(&spec(json!({})), &json!({"failed": 1, "succeeded": 1}), &seen, now()).create, 2);
+        assert_eq!(plan(&spec(json!({})), &json!({"failed": 1, "succeeded": 1}), &seen, now()).create.len(), 2);
         for (ttl, ago, expected) in
             [(json!(null), 5, None), (json!(10), 4, Some(6)), (json!(0), 0, Some(0)), (json!(1), 99, Some(0))]
         {
@@ -452,8 +501,57 @@ mod tests {
         let ends: Vec<Option<End>> = pods("RPSFL").iter().map(|pod| pod.end(&spec(json!({})))).collect();
         assert_eq!(ends, [None, None, Some(End::Succeeded), Some(End::Failed), Some(End::Failed)]);
         assert_eq!(pods("L")[0].end(&spec(json!({"podReplacementPolicy": "Failed"}))), None);
-        let status = counted(&json!({"succeeded": 1, "active": 4}), &[End::Succeeded, End::Failed, End::Succeeded]);
+        let ends = [End::Succeeded, End::Failed, End::Succeeded].map(|end| (end, None));
+        let status = counted(&spec(json!({})), &json!({"succeeded": 1, "active": 4}), &ends);
         assert_eq!(status, json!({"succeeded": 3, "failed": 1, "active": 4}));
-        assert_eq!(counted(&Value::Null, &[]), json!({}));
+        assert_eq!(counted(&spec(json!({})), &Value::Null, &[]), json!({}));
+    }
+
+    #[test]
+    fn each_index_runs_until_it_has_succeeded_once() {
+        let indexed = |more: Value| {
+            let mut spec = spec(json!({"completionMode": "Indexed", "completions": 5, "parallelism": 2}));
+            more.as_object().unwrap().iter().for_each(|(key, value)| spec[key] = value.clone());
+            spec
+        };
+        // Pods as letter and index.
+        let seen = |text: &str| -> Vec<Sight> {
+            let one = |part: &str| {
+                let mut pod = pods(&part[..1]).remove(0);
+                (pod.index, pod.name) = (part[1..].parse().ok(), part.to_owned());
+                pod
+            };
+            text.split_whitespace().map(one).collect()
+        };
+        let waits = json!({"podReplacementPolicy": "Failed"});
+        for (more, completed, text, created, deleted) in [
+            (json!({}), "", "", vec![0, 1], ""),
+            (json!({}), "0,2", "R1", vec![3], ""),
+            (json!({}), "0-3", "", vec![4], ""),
+            (json!({}), "", "R0 R1", vec![], ""),
+            // Two of one index, one that is done, one that there never was, and one without.
+            (json!({}), "", "R0 P0 R1", vec![], "P0"),
+            (json!({}), "0", "R0 R9 R", vec![1, 2], "R0 R9 R"),
+            (json!({"parallelism": 1}), "", "R0 R1", vec![], "R1"),
+            (json!({"parallelism": 0}), "", "R3 R1", vec![], "R3 R1"),
+            (json!({}), "", "L0 R1", vec![0], ""),
+            (waits, "", "L0 R1", vec![], ""),
+            (json!({"completions": 2}), "0,4", "", vec![1], ""),
+        ] {
+            let status = json!({"completedIndexes": completed});
+            let found = plan(&indexed(more.clone()), &status, &seen(text), now());
+            let expected: Vec<Option<i64>> = created.into_iter().map(Some).collect();
+            assert_eq!(
+                (found.create, found.delete.join(" ")),
+                (expected, deleted.to_owned()),
+                "{more} {completed} {text}"
+            );
+        }
+        let ends =
+            [(End::Succeeded, Some(1)), (End::Succeeded, Some(1)), (End::Failed, Some(3)), (End::Succeeded, Some(7))];
+        let status = counted(&indexed(json!({})), &json!({"completedIndexes": "0,2", "succeeded": 2}), &ends);
+        assert_eq!(status, json!({"completedIndexes": "0-2", "succeeded": 3, "failed": 1}));
+        let done = plan(&indexed(json!({})), &json!({"completedIndexes": "0-4"}), &[], now());
+        assert_eq!(shown(&done), "+0 - SuccessCriteriaMet:CompletionsReached Complete:CompletionsReached");
     }
 }

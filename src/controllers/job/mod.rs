@@ -1,9 +1,10 @@
 //! Jobs: pods that run to their end, as many as are asked for.
 //!
 //! Not done here, and left to whoever made it: Jobs that name another manager (`managedBy`). Not done at all yet, and said so in
-//! an event: indexed Jobs, and those with a policy on failures or success.
+//! an event: Jobs with a policy on failures or success, or a limit for each index.
 
 mod decide;
+mod indexes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use state::{Event, State, Stored};
 use crate::owners::Ownership;
 use crate::pods::{Member, from_template, pods};
 use crate::runner::{Controller, Next};
-use crate::writes::{Draft, background, kind_named};
+use crate::writes::{Draft, background, kind_named, map_at};
 use crate::{Context, Error};
 use decide::{End, Plan, Sight};
 
@@ -28,6 +29,9 @@ const COMPONENT: &str = "job-controller";
 /// Holds a pod until it is counted.
 const TRACKED: &str = "batch.kubernetes.io/job-tracking";
 const MANAGER: &str = "kubernetes.io/job-controller";
+/// The index of a pod of an indexed Job: annotation, label, and what an environment variable shows.
+const INDEX: &str = "batch.kubernetes.io/job-completion-index";
+const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
 /// Pods written in one transaction.
 const BATCH: usize = 50;
 /// The longest wait for a date, so that a clock that was set wrong does no lasting harm.
@@ -91,8 +95,8 @@ impl Jobs {
         if let Some((warning, reason, message)) = told.filter(|_| changed) {
             self.context.note(COMPONENT, stored, warning, reason, message.to_owned());
         }
-        if create > 0 {
-            self.create(stored, job, create, now).await?;
+        if !create.is_empty() {
+            self.create(stored, job, &create, now).await?;
         }
         for (pod, sight) in owned.iter().filter(|(_, sight)| delete.contains(&sight.name)) {
             let mut draft = Draft::new();
@@ -102,7 +106,7 @@ impl Jobs {
             self.context.note(COMPONENT, stored, false, "SuccessfulDelete", format!("Deleted pod: {}", sight.name));
         }
         Ok(match wait {
-            _ if create > 0 || !delete.is_empty() => Next::Again,
+            _ if !create.is_empty() || !delete.is_empty() => Next::Again,
             Some(seconds) => after(seconds),
             None => Next::Rest,
         })
@@ -128,19 +132,19 @@ impl Jobs {
 
     /// Counts pods that have ended, and lets them go in the same transaction.
     async fn count(&self, job: &Stored, spec: &Value, owned: &[(Arc<Stored>, Sight)]) -> Result<bool, Error> {
-        let (mut draft, mut ends) = (Draft::new(), Vec::<End>::new());
+        let (mut draft, mut ends) = (Draft::new(), Vec::<(End, Option<i64>)>::new());
         for (pod, sight) in owned.iter().filter(|(_, sight)| sight.tracked) {
             if let Some(end) = sight.end(spec)
                 && ends.len() < BATCH
             {
                 untrack(&mut draft, pod)?;
-                ends.push(end);
+                ends.push((end, sight.index));
             }
         }
         if ends.is_empty() {
             return Ok(false);
         }
-        draft.edit(job, |value| value["status"] = decide::counted(&value["status"], &ends))?;
+        draft.edit(job, |value| value["status"] = decide::counted(spec, &value["status"], &ends))?;
         draft.commit(&self.context.duty).await?;
         Ok(true)
     }
@@ -178,19 +182,22 @@ impl Jobs {
         Ok(Next::Rest)
     }
 
-    async fn create(&self, stored: &Stored, job: &Value, number: usize, now: Timestamp) -> Result<(), Error> {
+    async fn create(&self, stored: &Stored, job: &Value, pods: &[Option<i64>], now: Timestamp) -> Result<(), Error> {
         let kind = kind_named("v1", "Pod")?;
-        let mut pod = from_template(stored, job)?;
-        match pod["metadata"]["finalizers"].as_array_mut() {
+        let mut plain = from_template(stored, job)?;
+        match plain["metadata"]["finalizers"].as_array_mut() {
             Some(list) => list.push(json!(TRACKED)),
-            None => pod["metadata"]["finalizers"] = json!([TRACKED]),
+            None => plain["metadata"]["finalizers"] = json!([TRACKED]),
         }
-        let mut left = number;
-        while left > 0 {
+        for batch in pods.chunks(BATCH) {
             let (mut draft, mut names) = (Draft::new(), Vec::new());
             draft.require_exists(stored);
-            for _ in 0..left.min(BATCH) {
-                match draft.create(kind, pod.clone(), now) {
+            for index in batch {
+                let mut pod = plain.clone();
+                if let Some(index) = index {
+                    number(&mut pod, &stored.key.name, *index);
+                }
+                match draft.create(kind, pod, now) {
                     Ok(key) => names.push(key.name),
                     Err(error) => {
                         self.context.note(COMPONENT, stored, true, "FailedCreate", format!("Error creating: {error}"));
@@ -202,17 +209,38 @@ impl Jobs {
             for name in &names {
                 self.context.note(COMPONENT, stored, false, "SuccessfulCreate", format!("Created pod: {name}"));
             }
-            left -= names.len();
         }
         Ok(())
+    }
+}
+
+/// Gives a pod the index by which it knows its share of the work.
+fn number(pod: &mut Value, job: &str, index: i64) {
+    pod["metadata"]["generateName"] = json!(format!("{job}-{index}-"));
+    for part in ["annotations", "labels"] {
+        map_at(map_at(pod, "metadata"), part)[INDEX] = json!(index.to_string());
+    }
+    if pod["spec"]["hostname"].is_null() {
+        pod["spec"]["hostname"] = json!(format!("{job}-{index}"));
+    }
+    let variable = json!({"name": INDEX_VARIABLE, "valueFrom":
+        {"fieldRef": {"apiVersion": "v1", "fieldPath": format!("metadata.labels['{INDEX}']")}}});
+    for part in ["initContainers", "containers"] {
+        for container in pod["spec"][part].as_array_mut().into_iter().flatten() {
+            match container["env"].as_array_mut() {
+                Some(env) if env.iter().any(|known| known["name"] == INDEX_VARIABLE) => {}
+                Some(env) => env.push(variable.clone()),
+                None => container["env"] = json!([variable]),
+            }
+        }
     }
 }
 
 /// What of a Job this version cannot honour: to run its pods all the same would be wrong.
 fn unsupported(spec: &Value) -> Option<&'static str> {
     let asks = |field: &str| !spec[field].is_null();
-    if spec["completionMode"] == "Indexed" {
-        Some("completionMode Indexed")
+    if asks("backoffLimitPerIndex") {
+        Some("a backoffLimitPerIndex")
     } else if asks("podFailurePolicy") {
         Some("a podFailurePolicy")
     } else if asks("successPolicy") {
@@ -263,6 +291,7 @@ fn sight(stored: &Stored) -> Result<Sight, Error> {
         deleting: member.terminating,
         tracked: is_tracked(stored),
         ready: member.ready_since.is_some(),
+        index: stored.face().label(INDEX).and_then(|index| index.parse().ok()),
     })
 }
 
@@ -295,5 +324,36 @@ impl Controller for Jobs {
 
     fn sync<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Next, Error>> {
         self.bring(key).boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_numbered_pod_knows_its_index() {
+        let mut pod = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [
+            {"name": "c"}, {"name": "d", "env": [{"name": "X", "value": "1"}]},
+            {"name": "e", "env": [{"name": "JOB_COMPLETION_INDEX", "value": "mine"}]}]}});
+        number(&mut pod, "j", 3);
+        assert_eq!((&pod["metadata"]["labels"][INDEX], &pod["metadata"]["labels"]["a"]), (&json!("3"), &json!("b")));
+        assert_eq!((&pod["metadata"]["annotations"][INDEX], &pod["spec"]["hostname"]), (&json!("3"), &json!("j-3")));
+        let path = json!(format!("metadata.labels['{INDEX}']"));
+        assert_eq!(pod["spec"]["containers"][0]["env"][0]["valueFrom"]["fieldRef"]["fieldPath"], path);
+        assert_eq!(pod["spec"]["containers"][1]["env"][1]["name"], INDEX_VARIABLE);
+        assert_eq!(pod["spec"]["containers"][2]["env"], json!([{"name": INDEX_VARIABLE, "value": "mine"}]));
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_named() {
+        for (spec, expected) in [
+            (json!({"completionMode": "Indexed"}), None),
+            (json!({"backoffLimitPerIndex": 0}), Some("a backoffLimitPerIndex")),
+            (json!({"podFailurePolicy": {"rules": []}}), Some("a podFailurePolicy")),
+            (json!({"successPolicy": {"rules": []}}), Some("a successPolicy")),
+        ] {
+            assert_eq!(unsupported(&spec), expected);
+        }
     }
 }

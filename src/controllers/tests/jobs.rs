@@ -108,7 +108,7 @@ async fn a_job_is_held_goes_on_and_goes_with_its_pods() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_cannot_be_run_right_is_not_run() {
     let world = started().await;
-    world.create(job(json!({"completionMode": "Indexed", "completions": 2})));
+    world.create(job(json!({"completionMode": "Indexed", "completions": 2, "backoffLimitPerIndex": 1})));
     world
         .until("said so", |world| world.list("events", "default").iter().any(|event| event["reason"] == "Unsupported"))
         .await;
@@ -120,5 +120,28 @@ async fn a_job_that_cannot_be_run_right_is_not_run() {
     world.create(plain);
     world.until("the plain one runs", |world| !at_work(world).is_empty()).await;
     assert!(world.list("pods", "default").iter().all(|pod| pod["metadata"]["labels"]["job-name"] == "plain"));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_indexed_job_runs_each_index_until_it_succeeds() {
+    let world = started().await;
+    let key =
+        world.create(job(json!({"completionMode": "Indexed", "completions": 3, "parallelism": 3, "backoffLimit": 5})));
+    world.until("each index is at work", |world| at_work(world).len() == 3).await;
+    let of = |world: &World, index: &str| -> Vec<String> {
+        at_work(world).into_iter().filter(|name| name.starts_with(&format!("j-{index}-"))).collect()
+    };
+    for index in ["0", "2"] {
+        let pods = of(&world, index);
+        assert_eq!(pods.len(), 1, "{pods:?}");
+        end(&world, &pods[0], "Succeeded");
+    }
+    world.until("counted", |world| world.value(&key).unwrap()["status"]["completedIndexes"] == "0,2").await;
+    let pod = world.value(&Key::new("pods", "default", &of(&world, "1")[0])).unwrap();
+    assert_eq!((&pod["spec"]["hostname"], at_work(&world).len()), (&json!("j-1"), 1));
+    end(&world, pod["metadata"]["name"].as_str().unwrap(), "Succeeded");
+    world.until("complete", |world| condition(&world.value(&key).unwrap(), "Complete") == "CompletionsReached").await;
+    assert_eq!(world.value(&key).unwrap()["status"]["completedIndexes"], "0-2");
     world.stop().await;
 }
