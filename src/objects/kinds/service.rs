@@ -331,6 +331,9 @@ fn traffic(faults: &mut Faults, spec: &Value, kind: &str) {
     } else if outside {
         faults.supported("spec.externalTrafficPolicy", &spec["externalTrafficPolicy"], &["Cluster", "Local"]);
     }
+    if spec["healthCheckNodePort"].as_i64().unwrap_or(0) != 0 {
+        faults.port("spec.healthCheckNodePort", &spec["healthCheckNodePort"]);
+    }
     if spec["healthCheckNodePort"].as_i64().unwrap_or(0) != 0 && !has_health_port(spec) {
         let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
         faults.invalid("spec.healthCheckNodePort", &spec["healthCheckNodePort"], detail);

@@ -45,6 +45,11 @@ fn bad_objects_are_refused() {
             json!({"spec": {"clusterIP": "None"}}),
             &["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"],
         ),
+        (
+            "Service",
+            json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 99999}}),
+            &["spec.healthCheckNodePort: Invalid value: 99999: must be between 1 and 65535, inclusive"],
+        ),
         ("Service", json!({"spec": {"externalIPs": ["127.0.0.1"]}}), &["spec.externalIPs[0]: Invalid value"]),
         (
             "Service",
