@@ -11,7 +11,7 @@ use crate::reply::{self, Response};
 use crate::route::Target;
 use crate::router::Call;
 use crate::write::{self, WriteOptions};
-use crate::{admission, body, errors};
+use crate::{admission, allocation, body, errors};
 
 /// How often another random suffix is drawn when the name is taken; upstream's.
 const NAMES_MAX: usize = 8;
@@ -50,10 +50,11 @@ pub async fn store(
     place(target, &mut value)?;
     canonical::canonicalize(kind, &mut value)?;
     let generated = value["metadata"]["name"].as_str().unwrap_or("").is_empty();
-    let mut attempts = if generated { NAMES_MAX } else { 1 };
+    let mut attempts = NAMES_MAX;
     loop {
         attempts -= 1;
-        let object = prepare(call, target, options, value.clone(), track)?;
+        let mut object = prepare(call, target, options, value.clone(), track)?;
+        let beside = allocation::of_new(call, target, &mut object).await?;
         let name = object["metadata"]["name"].as_str().unwrap_or("").to_owned();
         let key = Key::new(kind.resource(), &target.namespace, &name);
         let object = Arc::new(reply::damaged(Object::new(target.kind.stored(), &object))?);
@@ -62,13 +63,20 @@ pub async fn store(
             preconditions.push(Precondition::Active(Key::new("namespaces", "", &target.namespace)));
         }
         preconditions.push(Precondition::Absent(key.clone()));
-        let changes = vec![Change::Put { key: key.clone(), object: Arc::clone(&object) }];
+        preconditions.extend(beside.preconditions);
+        let mut changes = beside.changes;
+        changes.push(Change::Put { key: key.clone(), object: Arc::clone(&object) });
         match write::commit(call, preconditions, changes, options.dry_run).await {
             Ok(revision) => {
                 let revision = revision.unwrap_or(Revision(0));
                 return Ok(Arc::new(Stored::new(key, object, revision, revision)));
             }
-            Err(Error::Refused(Refusal::AlreadyExists(_))) if attempts > 0 => {}
+            Err(Error::Refused(refusal)) if allocation::is_outrun(&refusal, &key) => {
+                if attempts == 0 {
+                    return Err(errors::too_many());
+                }
+            }
+            Err(Error::Refused(Refusal::AlreadyExists(_))) if attempts > 0 && generated => {}
             Err(error) => return Err(errors::status(error, &key)),
         }
     }

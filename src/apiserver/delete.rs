@@ -7,9 +7,11 @@ use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 use objects::lifecycle::{self, DeleteOptions, Deletion};
 use objects::{Kind, Object, Status, canonical};
+use serde_json::Value;
 use state::{Change, Precondition, Refusal, Stored};
 use store::Error;
 
+use crate::allocation::{self, Beside};
 use crate::list::Selection;
 use crate::reply::{self, Response};
 use crate::revision::{self, Wanted};
@@ -95,6 +97,23 @@ async fn remove_selected(call: &Call, target: &Target, options: &DeleteOptions, 
 /// # Errors
 /// As [`delete`].
 pub async fn remove(call: &Call, target: &Target, options: &DeleteOptions) -> Result<Deleted, Status> {
+    remove_after(call, target, options, |_, _| Ok(Beside::default())).await
+}
+
+/// Deletes one object after a last change of it, together with what goes into the same transaction: both from `before`, which
+/// gets the object as it was read.
+///
+/// # Errors
+/// As [`delete`], and what `before` refuses.
+pub async fn remove_after<F>(
+    call: &Call,
+    target: &Target,
+    options: &DeleteOptions,
+    before: F,
+) -> Result<Deleted, Status>
+where
+    F: Fn(&Stored, &mut Value) -> Result<Beside, Status> + Send + Sync,
+{
     admission::delete(target)?;
     let kind = target.kind.stored();
     for _ in 0..ATTEMPTS_MAX {
@@ -110,18 +129,25 @@ pub async fn remove(call: &Call, target: &Target, options: &DeleteOptions) -> Re
         }
         write::forget_revision(&mut old_value);
         let key = old.key.clone();
-        let unchanged = Precondition::Unchanged { key: key.clone(), revision: old.revision };
+        let mut beside = before(&old, &mut old_value)?;
         let (change, object) = match lifecycle::prepare_delete(kind, &old_value, options, &write::now())? {
             Deletion::Nothing => return Ok(Deleted::Leaving(old)),
-            Deletion::Remove => (Change::Delete { key: key.clone() }, None),
+            Deletion::Remove => {
+                beside.extend(allocation::of_end(call, target, &old_value));
+                (Change::Delete { key: key.clone() }, None)
+            }
             Deletion::Update(mut new) => {
                 canonical::canonicalize(kind, &mut new)?;
                 let object = Arc::new(reply::damaged(Object::new(kind, &new))?);
                 (Change::Put { key: key.clone(), object: Arc::clone(&object) }, Some(object))
             }
         };
-        let revision = match write::commit(call, vec![unchanged], vec![change], options.dry_run).await {
+        let Beside { mut preconditions, mut changes } = beside;
+        preconditions.push(Precondition::Unchanged { key: key.clone(), revision: old.revision });
+        changes.push(change);
+        let revision = match write::commit(call, preconditions, changes, options.dry_run).await {
             Ok(revision) => revision.unwrap_or(old.revision),
+            Err(Error::Refused(refusal)) if allocation::is_outrun(&refusal, &key) => continue,
             Err(Error::Refused(Refusal::Changed { .. })) => continue,
             Err(error) => return Err(errors::status(error, &key)),
         };

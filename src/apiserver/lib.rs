@@ -8,6 +8,7 @@
 
 mod admission;
 mod agent_proxy;
+mod allocation;
 mod api;
 mod authorization;
 mod body;

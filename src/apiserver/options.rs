@@ -1,6 +1,9 @@
 //! The limits of one API server. Each bounds something that a client could otherwise make grow.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use objects::allocation::{AddressRange, NODE_PORT_RANGE, SERVICE_RANGE};
 
 /// Limits and deadlines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +30,10 @@ pub struct Options {
     pub future_wait: Duration,
     /// How long open requests may take once the server stops.
     pub drain: Duration,
+    /// Where Services get addresses from, until the cluster has a ServiceCIDR.
+    pub service_ranges: Vec<AddressRange>,
+    /// Which ports of the nodes Services get.
+    pub node_ports: RangeInclusive<u16>,
 }
 
 impl Default for Options {
@@ -43,6 +50,8 @@ impl Default for Options {
             bookmark_every: Duration::from_secs(60),
             future_wait: Duration::from_secs(3),
             drain: Duration::from_secs(4),
+            service_ranges: SERVICE_RANGE.parse().into_iter().collect(),
+            node_ports: NODE_PORT_RANGE,
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use state::{Change, Origin, Precondition, Refusal, Revision, State, Stored};
 use store::{Error, Store};
 
+use crate::allocation;
 use crate::errors::{self, invalid_option};
 use crate::query::Query;
 use crate::reply;
@@ -207,22 +208,28 @@ pub async fn store_change(
     if !lifecycle::differs(old_value, new) {
         return Ok(Written::Done(Arc::clone(old)));
     }
-    let key = old.key.clone();
-    let object = Arc::new(reply::damaged(Object::new(target.kind.stored(), new))?);
-    let ends = lifecycle::after_update(target.kind.stored(), new);
-    let change = if ends {
-        Change::Delete { key: key.clone() }
-    } else {
-        Change::Put { key: key.clone(), object: Arc::clone(&object) }
-    };
-    let unchanged = Precondition::Unchanged { key: key.clone(), revision: old.revision };
-    let revision = match commit(call, vec![unchanged], vec![change], dry_run).await {
-        Ok(Some(revision)) => revision,
-        Ok(None) => old.revision,
-        Err(Error::Refused(Refusal::Changed { .. })) => return Ok(Written::Again),
-        Err(error) => return Err(errors::status(error, &key)),
-    };
-    Ok(Written::Done(Arc::new(Stored::new(key, object, old.created, revision))))
+    let (key, ends) = (old.key.clone(), lifecycle::after_update(target.kind.stored(), new));
+    for _ in 0..ATTEMPTS_MAX {
+        let (completed, beside) = allocation::of_change(call, target, old_value, new, ends)?;
+        let new = completed.as_ref().unwrap_or(new);
+        let object = Arc::new(reply::damaged(Object::new(target.kind.stored(), new))?);
+        let mut changes = beside.changes;
+        changes.push(if ends {
+            Change::Delete { key: key.clone() }
+        } else {
+            Change::Put { key: key.clone(), object: Arc::clone(&object) }
+        });
+        let mut preconditions = vec![Precondition::Unchanged { key: key.clone(), revision: old.revision }];
+        preconditions.extend(beside.preconditions);
+        let revision = match commit(call, preconditions, changes, dry_run).await {
+            Ok(revision) => revision.unwrap_or(old.revision),
+            Err(Error::Refused(refusal)) if allocation::is_outrun(&refusal, &key) => continue,
+            Err(Error::Refused(Refusal::Changed { .. })) => return Ok(Written::Again),
+            Err(error) => return Err(errors::status(error, &key)),
+        };
+        return Ok(Written::Done(Arc::new(Stored::new(key, object, old.created, revision))));
+    }
+    Err(contended(target))
 }
 
 /// 422 when there are causes.

@@ -6,8 +6,10 @@
 mod bootstrap;
 mod conditions;
 mod deployment;
+mod disruption;
 pub mod error;
 mod gc;
+mod job;
 mod namespace;
 mod node;
 pub mod options;
@@ -16,6 +18,7 @@ mod pods;
 mod queue;
 mod replicaset;
 mod runner;
+mod service;
 mod serviceaccount;
 mod tokens;
 mod upkeep;
@@ -32,7 +35,7 @@ use state::Stored;
 use store::{Duty, Liveness};
 
 pub use error::Error;
-pub use options::{Compact, Observed, Options};
+pub use options::{Compact, Masters, Observed, Options};
 
 /// What every controller holds.
 #[derive(Clone)]
@@ -72,6 +75,14 @@ pub async fn run(duty: Duty, liveness: Arc<Liveness>, options: Options, stopping
         Arc::new(node::Eviction::new(context.clone(), Arc::clone(&health))),
         Arc::new(node::PodCollector::new(context.clone())),
         Arc::new(tokens::Tokens::new(context.clone())),
+        Arc::new(job::Jobs::new(context.clone())),
+        Arc::new(disruption::Budgets::new(context.clone())),
+        Arc::new(service::Ranges::new(context.clone())),
+        Arc::new(service::MastersService::new(context.clone())),
+        Arc::new(service::Records::new(context.clone())),
+        Arc::new(service::Slices::new(context.clone())),
+        Arc::new(service::LegacyEndpoints::new(context.clone())),
+        Arc::new(service::Mirror::new(context.clone())),
     ];
     for controller in controllers {
         let over = tenure.clone();

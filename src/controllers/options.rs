@@ -6,10 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use objects::allocation::{AddressRange, SERVICE_RANGE};
 use state::{HistoryLimits, Revision};
 
 /// Proposes that history up to a revision be forgotten; consensus implements it.
 pub type Compact = Arc<dyn Fn(Revision) -> BoxFuture<'static, Result<(), store::Error>> + Send + Sync>;
+
+/// The API URLs of the masters, as `https://10.0.0.1:6443`; consensus knows them.
+pub type Masters = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 
 /// Settings of the controllers.
 #[derive(Clone)]
@@ -30,12 +34,16 @@ pub struct Options {
     pub history: HistoryLimits,
     /// Proposes a compaction.
     pub compact: Compact,
+    /// Says who the masters are.
+    pub masters: Masters,
+    /// Where Services get addresses from; the first range gives the Service `kubernetes` its own.
+    pub service_ranges: Vec<AddressRange>,
     /// What others may look at.
     pub observed: Arc<Observed>,
 }
 
 impl Options {
-    /// The defaults, for a cluster with this CA whose consensus compacts by `compact`.
+    /// The defaults, for a cluster with this CA whose consensus compacts by `compact`; no masters are known.
     pub fn new(root_ca_pem: impl Into<Arc<str>>, compact: Compact) -> Self {
         Self {
             root_ca_pem: root_ca_pem.into(),
@@ -46,6 +54,8 @@ impl Options {
             events_max: 20_000,
             history: HistoryLimits::default(),
             compact,
+            masters: Arc::new(Vec::new),
+            service_ranges: SERVICE_RANGE.parse().into_iter().collect(),
             observed: Arc::default(),
         }
     }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use objects::Resource;
+use serde_json::{Value, json};
 use state::{State, Stored};
 
 use crate::Error;
+use crate::owners::reference;
 
 /// How far a pod is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,4 +102,20 @@ pub(crate) fn on_node<'a>(state: &'a State, node: &'a str) -> impl Iterator<Item
 /// The resource of pods.
 pub(crate) fn pods() -> Resource {
     "pods".into()
+}
+
+/// A pod as the template of a set or a job wants it (`controller_utils.go`, `GetPodFromTemplate`).
+pub(crate) fn from_template(owner: &Stored, value: &Value) -> Result<Value, Error> {
+    let template = &value["spec"]["template"];
+    let mut metadata = json!({
+        "generateName": format!("{}-", owner.key.name),
+        "namespace": &*owner.key.namespace,
+        "ownerReferences": [reference(owner)?],
+    });
+    for part in ["labels", "annotations", "finalizers"] {
+        if !template["metadata"][part].is_null() {
+            metadata[part] = template["metadata"][part].clone();
+        }
+    }
+    Ok(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}))
 }

@@ -1,5 +1,8 @@
 //! All controllers and the scheduler together, against a proposer that applies at once, and an agent that only pretends.
 
+mod jobs;
+mod services;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +34,7 @@ impl World {
         let (liveness, shutdown) = (Arc::clone(&direct.liveness), Shutdown::new());
         let mut options = Options::new("PEM", Arc::new(|_| Box::pin(async { Ok(()) })));
         options.node_grace = Duration::from_secs(2);
+        options.masters = Arc::new(|| ["https://10.0.0.1:6443", "https://10.0.0.2:6443"].map(str::to_owned).into());
         options.orphan_grace = Duration::from_millis(200);
         let duty = Duty::new(store.clone(), direct.lead(1));
         let running = tokio::spawn(run(duty, Arc::clone(&liveness), options, shutdown.stopping()));

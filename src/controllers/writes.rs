@@ -110,6 +110,18 @@ impl Draft {
         }
     }
 
+    /// Writes an object that is made already, where there must be none.
+    pub fn record(&mut self, key: Key, object: Object) {
+        self.require(Precondition::Absent(key.clone()));
+        self.changes.push(Change::Put { key, object: Arc::new(object) });
+    }
+
+    /// Removes an object as it was read, whatever its kind says about deletions.
+    pub fn forget(&mut self, stored: &Stored) {
+        self.require_unchanged(stored);
+        self.changes.push(Change::Delete { key: stored.key.clone() });
+    }
+
     fn put(&mut self, kind: &Kind, stored: &Stored, old: &Value, mut new: Value) -> Result<bool, Error> {
         canonical::canonicalize(kind, &mut new)?;
         if !lifecycle::differs(old, &new) {

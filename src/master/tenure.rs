@@ -58,6 +58,7 @@ fn start(duties: &Duties, token: Token, stopping: Stopping) -> TaskGroup {
         again("scheduler", stopping.clone(), move |stopping| scheduler::run(scheduling.clone(), stopping)),
     );
     let (liveness, consensus) = (Arc::clone(&duties.liveness), Arc::clone(&duties.consensus));
+    let members = Arc::clone(&duties.consensus);
     let mut options = controllers::Options::new(
         duties.serving_authority.as_str(),
         Arc::new(move |until| {
@@ -66,6 +67,7 @@ fn start(duties: &Duties, token: Token, stopping: Stopping) -> TaskGroup {
         }),
     );
     options.node_grace = duties.node_grace;
+    options.masters = Arc::new(move || members.status().members.into_iter().map(|member| member.api).collect());
     options.observed = Arc::clone(&duties.observed);
     group.spawn(
         "controllers",

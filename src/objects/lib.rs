@@ -3,6 +3,7 @@
 //! Everything here is a pure function of its arguments: no async, no clock, no I/O. The wall clock, uids and random
 //! suffixes come in from the caller, so that a decision made here can be replayed.
 
+pub mod allocation;
 pub mod canonical;
 pub mod columns;
 pub mod defaulting;

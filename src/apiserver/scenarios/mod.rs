@@ -1,10 +1,12 @@
 //! Requests against a whole API server over a store that applies at once, without a network where none is needed.
 
 mod access;
+mod evictions;
 mod hostile;
 mod reads;
 mod refusals;
 mod rows;
+mod services;
 mod watching;
 mod wire;
 mod writes;

@@ -12,8 +12,8 @@ use objects::{Face, Key, Resource};
 use serde_json::{Value, json};
 use state::{Event, State, Stored};
 
-use crate::owners::{Ownership, reference};
-use crate::pods::{Member, in_namespace, pods};
+use crate::owners::Ownership;
+use crate::pods::{Member, from_template, in_namespace, pods};
 use crate::runner::{Controller, Next};
 use crate::writes::{Draft, background, kind_named};
 use crate::{Context, Error};
@@ -92,7 +92,7 @@ impl ReplicaSets {
 
     async fn create(&self, set: &Stored, spec: &Value, number: usize, now: Timestamp) -> Result<(), Error> {
         let kind = kind_named("v1", "Pod")?;
-        let pod = pod(set, spec)?;
+        let pod = from_template(set, spec)?;
         let mut left = number;
         while left > 0 {
             let mut draft = Draft::new();
@@ -182,22 +182,6 @@ fn crowd(state: &State, set: &Stored) -> HashMap<String, usize> {
         }
     }
     crowd
-}
-
-/// A pod as the set's template wants it (`controller_utils.go`, `GetPodFromTemplate`).
-fn pod(set: &Stored, spec: &Value) -> Result<Value, Error> {
-    let template = &spec["spec"]["template"];
-    let mut metadata = json!({
-        "generateName": format!("{}-", set.key.name),
-        "namespace": &*set.key.namespace,
-        "ownerReferences": [reference(set)?],
-    });
-    for part in ["labels", "annotations", "finalizers"] {
-        if !template["metadata"][part].is_null() {
-            metadata[part] = template["metadata"][part].clone();
-        }
-    }
-    Ok(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}))
 }
 
 fn labels_of(face: &Face) -> Value {

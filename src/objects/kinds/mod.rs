@@ -26,7 +26,7 @@ mod pod_disruption_budget;
 mod quota;
 mod rbac;
 mod resource_claim;
-mod service;
+pub(crate) mod service;
 mod service_account;
 mod storage_class;
 mod workload;

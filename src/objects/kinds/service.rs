@@ -2,7 +2,7 @@
 //!
 //! Follows `pkg/apis/core/v1/defaults.go`, `pkg/apis/core/validation/validation.go` (ValidateService and
 //! ValidateServiceUpdate) and `pkg/registry/core/service/{strategy,storage/alloc}.go`. Addresses, node ports and the
-//! families that follow from them are allotted elsewhere; what was allotted once is kept here.
+//! families that follow from them are chosen by `allocation`; what was chosen once is kept here.
 
 use serde_json::{Map, Value, json};
 
@@ -105,11 +105,11 @@ fn mirror_addresses(spec: &mut Map<String, Value>) {
     }
 }
 
-fn has_address(spec: &Value) -> bool {
+pub(crate) fn has_address(spec: &Value) -> bool {
     matches!(text(spec, "type"), "ClusterIP" | "NodePort" | "LoadBalancer")
 }
 
-fn has_node_ports(spec: &Value) -> bool {
+pub(crate) fn has_node_ports(spec: &Value) -> bool {
     match text(spec, "type") {
         "NodePort" => true,
         "LoadBalancer" => spec["allocateLoadBalancerNodePorts"] != false,
@@ -117,11 +117,11 @@ fn has_node_ports(spec: &Value) -> bool {
     }
 }
 
-fn has_health_port(spec: &Value) -> bool {
+pub(crate) fn has_health_port(spec: &Value) -> bool {
     spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local"
 }
 
-/// What was allotted stays while the service still needs it, whether the client repeats it or not; what the new type has
+/// What was allocated stays while the service still needs it, whether the client repeats it or not; what the new type has
 /// no use for goes, unless the client has changed it.
 fn keep(old: &Value, new: &mut Value) {
     let (before, after) = (&old["spec"], new["spec"].clone());
@@ -331,6 +331,9 @@ fn traffic(faults: &mut Faults, spec: &Value, kind: &str) {
     } else if outside {
         faults.supported("spec.externalTrafficPolicy", &spec["externalTrafficPolicy"], &["Cluster", "Local"]);
     }
+    if spec["healthCheckNodePort"].as_i64().unwrap_or(0) != 0 {
+        faults.port("spec.healthCheckNodePort", &spec["healthCheckNodePort"]);
+    }
     if spec["healthCheckNodePort"].as_i64().unwrap_or(0) != 0 && !has_health_port(spec) {
         let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
         faults.invalid("spec.healthCheckNodePort", &spec["healthCheckNodePort"], detail);
@@ -350,9 +353,19 @@ fn changed(faults: &mut Faults, old: &Value, new: &Value) {
         if before["clusterIP"] != after["clusterIP"] {
             faults.invalid("spec.clusterIPs[0]", &json!([after["clusterIP"]]), "may not change once set");
         }
+        let second = |spec: &Value| spec["clusterIPs"].get(1).cloned();
+        if let (Some(was), Some(is)) = (second(before), second(after))
+            && was != is
+        {
+            faults.invalid("spec.clusterIPs[1]", &after["clusterIPs"], "may not change once set");
+        }
         if before["ipFamilies"][0] != after["ipFamilies"][0] && !is_empty(&before["ipFamilies"]) {
             faults.invalid("spec.ipFamilies[0]", &after["ipFamilies"][0], "may not change once set");
         }
+    }
+    if has_health_port(before) && has_health_port(after) && !before["healthCheckNodePort"].is_null() {
+        let field = "healthCheckNodePort";
+        faults.immutable("spec.healthCheckNodePort", &before[field], &after[field]);
     }
     if before["type"] == "LoadBalancer" && after["type"] == "LoadBalancer" {
         let class = "loadBalancerClass";

@@ -45,6 +45,11 @@ fn bad_objects_are_refused() {
             json!({"spec": {"clusterIP": "None"}}),
             &["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"],
         ),
+        (
+            "Service",
+            json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 99999}}),
+            &["spec.healthCheckNodePort: Invalid value: 99999: must be between 1 and 65535, inclusive"],
+        ),
         ("Service", json!({"spec": {"externalIPs": ["127.0.0.1"]}}), &["spec.externalIPs[0]: Invalid value"]),
         (
             "Service",
@@ -314,6 +319,18 @@ fn what_is_settled_stays() {
             ip,
             json!({"spec": {"clusterIP": "10.0.0.6", "clusterIPs": ["10.0.0.6"]}}),
             &["spec.clusterIPs[0]: Invalid value"],
+        ),
+        (
+            "Service",
+            json!({"spec": {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30001}}),
+            json!({"spec": {"healthCheckNodePort": 30002}}),
+            &["spec.healthCheckNodePort: Invalid value: 30002: field is immutable"],
+        ),
+        (
+            "Service",
+            json!({"spec": {"clusterIP": "10.0.0.5", "clusterIPs": ["10.0.0.5", "fd00::5"]}}),
+            json!({"spec": {"clusterIPs": ["10.0.0.5", "fd00::6"]}}),
+            &["spec.clusterIPs[1]: Invalid value: [\"10.0.0.5\",\"fd00::6\"]: may not change once set"],
         ),
         (
             "EndpointSlice",
