@@ -131,6 +131,11 @@ impl World {
     /// With the roles and bindings that every cluster starts with, too.
     async fn governed() -> Self {
         let world = Self::new().await;
+        world.govern();
+        world
+    }
+
+    fn govern(&self) {
         let mut objects = rbac::bootstrap::objects().unwrap();
         // A chain of roles that gather others becomes right from the bottom up.
         for _ in 0..3 {
@@ -148,8 +153,7 @@ impl World {
             let object = Arc::new(Object::new(served, &value).unwrap());
             Change::Put { key: Key::new(kind.resource(), text("namespace"), text("name")), object }
         };
-        world.direct.write(objects.into_iter().map(put).collect());
-        world
+        self.direct.write(objects.into_iter().map(put).collect());
     }
 
     /// Gives a user rules in a namespace, or everywhere where it is empty, through a role and a binding of this name.
