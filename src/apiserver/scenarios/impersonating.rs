@@ -148,3 +148,46 @@ async fn the_impersonated_may_what_they_may() {
     let masters = [("Impersonate-User", "root"), ("Impersonate-Group", "system:masters")];
     world.send(admin(), "GET", "/api/v1/pods", &masters, b"").await.expect(200);
 }
+
+/// Keeps what is logged.
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::Id {
+        tracing::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::Id, _: &tracing::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = String::new();
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            line.push_str(&format!("{field}={value:?} "));
+        });
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn enter(&self, _: &tracing::Id) {}
+
+    fn exit(&self, _: &tracing::Id) {}
+}
+
+#[tokio::test]
+async fn the_log_names_both() {
+    let world = world().await;
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let kept = tracing::subscriber::set_default(Log(Arc::clone(&lines)));
+    world.send(user("ann"), "GET", PODS, &[("Impersonate-User", "bob")], b"").await.expect(403);
+    drop(kept);
+    let lines = lines.lock().unwrap();
+    for message in ["a request was refused", "answered"] {
+        let line = lines.iter().find(|line| line.contains(&format!("message={message}"))).expect(message);
+        assert!(line.contains("user=ann ") && line.contains("impersonated=\"bob\" "), "{line}");
+    }
+}
