@@ -48,6 +48,7 @@ with_each_client! {
     apply_merges_and_knows_who_owns_what
     deployments_roll
     nodes_are_cordoned_and_drained
+    roles_decide_and_say_what_they_allow
 }
 
 /// Runs kubectl and returns what it printed.
@@ -243,6 +244,45 @@ spec:
         Ok(text.contains("FailedScheduling").then_some(text))
     });
     has(&reason.expect("an event"), &["0/3 nodes are available", "didn't match Pod's node affinity/selector"]);
+}
+
+fn roles_decide_and_say_what_they_allow(cluster: Cluster) {
+    ok(&cluster, "create namespace shop");
+    ok(&cluster, "-n shop create role reader --verb=get,list --resource=pods");
+    ok(&cluster, "-n shop create rolebinding readers --role=reader --user=ann");
+    ok(&cluster, "-n shop create rolebinding editors --clusterrole=edit --user=ed");
+    // The leader has just begun, and another master than the one that was written to may answer.
+    for line in ["get pods --as=ann", "create configmap settings --as=ed", "auth whoami --as=ann"] {
+        let whole = format!("-n shop {line}");
+        let arguments: Vec<&str> = whole.split_whitespace().collect();
+        cluster.wait(line, PATIENCE, || cluster.kubectl(&arguments).map(Some)).expect(line);
+    }
+    let secrets = refused(&cluster, "-n shop get secrets --as=ann");
+    has(
+        &secrets,
+        &["Error from server (Forbidden)", "secrets is forbidden: User \"ann\" cannot list resource \"secrets\""],
+    );
+    refused(&cluster, "get pods --as=ann");
+    has(&ok(&cluster, "-n shop auth can-i list pods --as=ann"), &["yes"]);
+    // It ends with 1 where the answer is no.
+    refused(&cluster, "-n shop auth can-i list secrets --as=ann");
+    has(
+        &ok(&cluster, "-n shop auth can-i --list --as=ann"),
+        &["pods", "[get list]", "selfsubjectreviews", "[/healthz]"],
+    );
+    has(&ok(&cluster, "auth whoami --as=bob --as-group=staff"), &["bob", "[staff system:authenticated]"]);
+    // Who may bind roles may not bind more than they hold.
+    ok(&cluster, "-n shop create role binder --verb=create --resource=rolebindings.rbac.authorization.k8s.io");
+    ok(&cluster, "-n shop create rolebinding binders --role=binder --user=ann");
+    let escalation = cluster.wait("the right to bind", PATIENCE, || {
+        let line = "-n shop create rolebinding all --clusterrole=cluster-admin --user=ann --as=ann";
+        let complaint = refused(&cluster, line);
+        Ok(complaint.contains("is attempting to grant RBAC permissions not currently held").then_some(complaint))
+    });
+    has(&escalation.expect("a refusal"), &["APIGroups:[\"*\"], Resources:[\"*\"], Verbs:[\"*\"]"]);
+    let reconciled = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: reader, namespace: shop}\n\
+                      rules: [{apiGroups: [\"\"], resources: [services], verbs: [get]}]\n";
+    has(&with_input(&cluster, "auth reconcile -f -", reconciled).expect("kubectl did it"), &["reconciled"]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::errors;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::policy::Policy;
 
 /// Join requests per second in the long run, and at once: enough for a rack that starts, useless for guessing tokens.
 const JOINS_PER_SECOND: f64 = 10.0;
@@ -23,6 +24,8 @@ const HEARTBEATS_MAX: usize = 1024;
 /// One API server.
 pub struct Api {
     pub store: Store,
+    /// What roles allow.
+    pub policy: Policy,
     pub cluster: Arc<dyn Cluster>,
     pub options: Options,
     pub stopping: Stopping,
@@ -59,6 +62,7 @@ impl Api {
         let room = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             store,
+            policy: Policy::default(),
             cluster,
             stopping,
             metrics: Metrics::default(),

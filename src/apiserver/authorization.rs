@@ -1,40 +1,67 @@
 //! Who may do what.
 //!
-//! Three sorts of callers: administrators and masters may do everything, a node's agent what its node needs, everybody
-//! else nothing but ask about themselves. Roles (RBAC) are not served yet; the refusals already read as upstream's.
+//! Three authorizers, one after the other: administrators and masters may do everything; a node's agent what its node
+//! needs; everybody what roles give them (`rbac`). The first that says yes decides; what nobody allows is refused, in
+//! upstream's words (`apiserver/pkg/endpoints/handlers/responsewriters/errors.go`).
 
 use identity::{Caller, names};
-use objects::{Resource, Status};
+use objects::{Key, Resource, Status};
+use rbac::{Target, User};
+use tokio::time::Instant;
+
+use crate::api::Api;
+use crate::{errors, node_access};
+
+/// Paths that everybody may read, known or not, whatever roles say: a cluster without roles must be seen to live.
+const OPEN: [&str; 5] = ["/healthz", "/livez", "/readyz", "/version", "/version/"];
+/// Of Barque's own paths the one that agents read.
+const STATUS: &str = "/barque/v1/status";
 
 /// What a request wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Attributes<'a> {
-    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`.
+    /// `get`, `list`, `watch`, `create`, `update`, `patch`, `delete`, `deletecollection`, `impersonate`; for a path that is no
+    /// resource the HTTP method in lower case.
     pub verb: &'a str,
-    /// API group.
-    pub group: &'a str,
-    /// Plural.
-    pub resource: &'a str,
-    /// Subresource, or empty.
-    pub subresource: &'a str,
-    /// Namespace, or empty.
-    pub namespace: &'a str,
-    /// Object name, or empty.
-    pub name: &'a str,
+    /// What it is to be done to.
+    pub target: Target<'a>,
     /// The node that the field selector binds the request to, if it does.
     pub selected_node: Option<&'a str>,
-    /// The name that the field selector binds the request to, if it does.
-    pub selected_name: Option<&'a str>,
+}
+
+impl<'a> Attributes<'a> {
+    /// A request for objects, or for one.
+    pub fn of(verb: &'a str, target: Target<'a>) -> Self {
+        Self { verb, target, selected_node: None }
+    }
+
+    /// A request for a path that is no resource.
+    pub fn path(verb: &'a str, path: &'a str) -> Self {
+        Self::of(verb, Target::Path(path))
+    }
+
+    fn of_roles(&self) -> rbac::Attributes<'a> {
+        rbac::Attributes { verb: self.verb, target: self.target }
+    }
 }
 
 /// What authorization says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// Yes.
-    Allow,
+    /// Yes, for this reason (empty where upstream gives none).
+    Allow(String),
     /// No, for this reason (may be empty).
     Deny(String),
-    /// If the state relates the object to this caller's node; see `node_access`.
+}
+
+/// What the node authorizer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Opinion {
+    /// Yes.
+    Allow,
+    /// Nothing, for this reason (may be empty): roles may still allow it.
+    None(String),
+    /// Yes if the state relates the object to the node; see `node_access`.
     IfRelated,
 }
 
@@ -43,84 +70,124 @@ pub fn is_almighty(caller: &Caller) -> bool {
     caller.is_in(names::GROUP_ADMINISTRATORS) || caller.is_in(names::GROUP_MASTERS)
 }
 
-/// Decides without looking at any object.
-pub fn decide(caller: &Caller, wanted: &Attributes<'_>) -> Decision {
-    if is_almighty(caller) {
-        return Decision::Allow;
+/// A caller as roles know them.
+pub fn user(caller: &Caller) -> User<'_> {
+    User { name: &caller.user, groups: &caller.groups }
+}
+
+/// Decides, by the state of this master; for objects of a node by one that holds every acknowledged write.
+///
+/// # Errors
+/// 503 when it takes such a state, and there is none by `patience`.
+pub async fn decide(
+    api: &Api,
+    patience: Instant,
+    caller: &Caller,
+    wanted: &Attributes<'_>,
+) -> Result<Decision, Status> {
+    if is_almighty(caller) || is_open(wanted) {
+        return Ok(Decision::Allow(String::new()));
     }
-    // Everybody may ask who they are and what they may do.
-    if wanted.verb == "create"
-        && matches!(
-            (wanted.group, wanted.resource),
-            ("authentication.k8s.io", "selfsubjectreviews")
-                | ("authorization.k8s.io", "selfsubjectaccessreviews" | "selfsubjectrulesreviews")
-        )
-    {
-        return Decision::Allow;
+    let mut reasons = Vec::new();
+    if let Some(node) = caller.node() {
+        let opinion = match (node_may(node, wanted), wanted.target) {
+            (Opinion::IfRelated, Target::Resource { group, resource, namespace, name, .. }) => {
+                let key = Key::new(Resource::new(group, resource), namespace, name);
+                let state = api.store.fresh(patience).await.map_err(|error| errors::status(error, &key))?;
+                if node_access::related(&state, node, &key) {
+                    Opinion::Allow
+                } else {
+                    Opinion::None(format!("no relationship found between node '{node}' and this object"))
+                }
+            }
+            (opinion, _) => opinion,
+        };
+        match opinion {
+            Opinion::Allow => return Ok(Decision::Allow(String::new())),
+            Opinion::None(why) => reasons.push(why),
+            Opinion::IfRelated => {}
+        }
     }
-    match caller.node() {
-        Some(node) => node_may(node, wanted),
-        None => Decision::Deny(String::new()),
+    let decision = api.policy.index(&api.store).authorize(&user(caller), &wanted.of_roles());
+    reasons.push(decision.reason());
+    if decision.is_allowed() {
+        return Ok(Decision::Allow(decision.reason()));
+    }
+    reasons.retain(|reason| !reason.is_empty());
+    Ok(Decision::Deny(reasons.join("\n")))
+}
+
+/// Refuses what [`decide`] does not allow.
+///
+/// # Errors
+/// 403; and as [`decide`].
+pub async fn demand(api: &Api, patience: Instant, caller: &Caller, wanted: &Attributes<'_>) -> Result<(), Status> {
+    match decide(api, patience, caller, wanted).await? {
+        Decision::Allow(_) => Ok(()),
+        Decision::Deny(why) => Err(forbidden(caller, wanted, &why)),
     }
 }
 
-fn node_may(node: &str, wanted: &Attributes<'_>) -> Decision {
-    let own = wanted.name == node;
-    let deny = |why: &str| Decision::Deny(format!("node '{node}' {why}"));
-    match (wanted.group, wanted.resource, wanted.subresource, wanted.verb) {
+fn is_open(wanted: &Attributes<'_>) -> bool {
+    matches!(wanted.target, Target::Path(path) if OPEN.contains(&path) && matches!(wanted.verb, "get" | "head"))
+}
+
+fn node_may(node: &str, wanted: &Attributes<'_>) -> Opinion {
+    let none = |why: &str| Opinion::None(format!("node '{node}' {why}"));
+    let (group, resource, subresource, namespace, name) = match wanted.target {
+        Target::Path(STATUS) if wanted.verb == "get" => return Opinion::Allow,
+        Target::Path(_) => return Opinion::None(String::new()),
+        Target::Resource { group, resource, subresource, namespace, name } => {
+            (group, resource, subresource, namespace, name)
+        }
+    };
+    let own = name == node;
+    match (group, resource, subresource, wanted.verb) {
         // Whose Node or Lease is created is for admission to say: the name is in the body.
-        ("", "nodes", "", "create") => Decision::Allow,
-        ("", "nodes", "", "list" | "watch") if wanted.selected_name == Some(node) => Decision::Allow,
-        ("", "nodes", "" | "status", "get" | "update" | "patch") if own => Decision::Allow,
-        ("", "nodes", ..) => deny("can only access its own Node"),
-        ("coordination.k8s.io", "leases", "", verb) if wanted.namespace == "kube-node-lease" => match verb {
-            "create" => Decision::Allow,
-            "get" | "update" | "patch" | "delete" if own => Decision::Allow,
-            _ => deny("can only access its own Lease"),
+        ("", "nodes", "", "create") => Opinion::Allow,
+        // Of a list or a watch the name is that which the field selector binds it to.
+        ("", "nodes", "", "get" | "list" | "watch" | "update" | "patch") if own => Opinion::Allow,
+        ("", "nodes", "status", "get" | "update" | "patch") if own => Opinion::Allow,
+        ("", "nodes", ..) => none("can only access its own Node"),
+        ("coordination.k8s.io", "leases", "", verb) if namespace == "kube-node-lease" => match verb {
+            "create" => Opinion::Allow,
+            "get" | "update" | "patch" | "delete" if own => Opinion::Allow,
+            _ => none("can only access its own Lease"),
         },
         ("", "pods", "", "list" | "watch") => {
             if wanted.selected_node == Some(node) {
-                Decision::Allow
+                Opinion::Allow
             } else {
-                deny("can only list and watch pods with the field selector spec.nodeName of its own")
+                none("can only list and watch pods with the field selector spec.nodeName of its own")
             }
         }
-        ("", "pods", "", "get" | "delete") | ("", "pods", "status", "get" | "update" | "patch") => Decision::IfRelated,
-        ("", "secrets" | "configmaps" | "serviceaccounts", "", "get") => Decision::IfRelated,
+        ("", "pods", "", "get" | "delete") | ("", "pods", "status", "get" | "update" | "patch") => Opinion::IfRelated,
+        ("", "secrets" | "configmaps" | "serviceaccounts", "", "get") => Opinion::IfRelated,
         ("", "secrets" | "configmaps" | "serviceaccounts", ..) => {
-            deny("can only read individual resources of this type")
+            none("can only read individual resources of this type")
         }
-        ("", "events", "", "create" | "update" | "patch") => Decision::Allow,
-        _ => Decision::Deny(String::new()),
+        ("", "events", "", "create" | "update" | "patch") => Opinion::Allow,
+        _ => Opinion::None(String::new()),
     }
 }
 
 /// 403, in upstream's words.
-pub fn forbidden(caller: &Caller, wanted: &Attributes<'_>, why: &str) -> Status {
-    let full = if wanted.subresource.is_empty() {
-        wanted.resource.to_owned()
-    } else {
-        format!("{}/{}", wanted.resource, wanted.subresource)
-    };
-    let place = if wanted.namespace.is_empty() {
-        "at the cluster scope".to_owned()
-    } else {
-        format!("in the namespace {:?}", wanted.namespace)
-    };
-    let mut text = format!(
-        "User {:?} cannot {} resource {full:?} in API group {:?} {place}",
-        caller.user, wanted.verb, wanted.group
-    );
-    if !why.is_empty() {
-        text.push_str(&format!(": {why}"));
+fn forbidden(caller: &Caller, wanted: &Attributes<'_>, why: &str) -> Status {
+    let who = format!("User {:?} cannot {}", caller.user, wanted.verb);
+    let because = if why.is_empty() { String::new() } else { format!(": {why}") };
+    match wanted.target {
+        Target::Path(path) => Status::new(403, "Forbidden", format!("forbidden: {who} path {path:?}{because}")),
+        Target::Resource { group, resource, subresource, namespace, name } => {
+            let full = if subresource.is_empty() { resource.to_owned() } else { format!("{resource}/{subresource}") };
+            let place = if namespace.is_empty() {
+                "at the cluster scope".to_owned()
+            } else {
+                format!("in the namespace {namespace:?}")
+            };
+            let text = format!("{who} resource {full:?} in API group {group:?} {place}{because}");
+            Status::forbidden(group, resource, name, text)
+        }
     }
-    let mut status = Status::forbidden(wanted.group, wanted.resource, wanted.name, text);
-    // A subresource belongs into the name of the resource, which `forbidden` builds from the plural.
-    if !wanted.subresource.is_empty() {
-        let resource = Resource::new(wanted.group, wanted.resource);
-        status.message = status.message.replacen(resource.as_str(), &Resource::new(wanted.group, &full).to_string(), 1);
-    }
-    status
 }
 
 #[cfg(test)]
@@ -130,71 +197,95 @@ mod tests {
     fn attributes<'a>(verb: &'a str, full: &'a str, namespace: &'a str, name: &'a str) -> Attributes<'a> {
         let (resource, subresource) = full.split_once('/').unwrap_or((full, ""));
         let group = if resource == "leases" { "coordination.k8s.io" } else { "" };
-        Attributes { verb, group, resource, subresource, namespace, name, selected_node: None, selected_name: None }
+        Attributes::of(verb, Target::Resource { group, resource, subresource, namespace, name })
     }
 
     #[test]
     fn a_node_may_touch_only_its_own() {
-        let node = Caller::authenticated("system:node:n1", ["system:nodes".to_owned()]);
         let rows = [
             ("get", "nodes", "", "n1", "allow"),
             ("patch", "nodes/status", "", "n1", "allow"),
-            ("get", "nodes", "", "n2", "deny"),
-            ("patch", "nodes/status", "", "n2", "deny"),
-            ("delete", "nodes", "", "n1", "deny"),
-            ("list", "nodes", "", "", "deny"),
+            ("get", "nodes", "", "n2", "none"),
+            ("patch", "nodes/status", "", "n2", "none"),
+            ("delete", "nodes", "", "n1", "none"),
+            ("list", "nodes", "", "", "none"),
+            ("list", "nodes", "", "n1", "allow"),
+            ("watch", "nodes", "", "n2", "none"),
             ("create", "leases", "kube-node-lease", "", "allow"),
             ("update", "leases", "kube-node-lease", "n1", "allow"),
-            ("update", "leases", "kube-node-lease", "n2", "deny"),
-            ("update", "leases", "default", "n1", "deny"),
-            ("list", "pods", "", "", "deny"),
+            ("update", "leases", "kube-node-lease", "n2", "none"),
+            ("update", "leases", "default", "n1", "none"),
+            ("list", "pods", "", "", "none"),
             ("get", "pods", "d", "p", "related"),
-            ("create", "pods", "d", "", "deny"),
-            ("update", "pods", "d", "p", "deny"),
+            ("create", "pods", "d", "", "none"),
+            ("update", "pods", "d", "p", "none"),
             ("patch", "pods/status", "d", "p", "related"),
-            ("create", "pods/binding", "d", "p", "deny"),
-            ("create", "pods/exec", "d", "p", "deny"),
+            ("create", "pods/binding", "d", "p", "none"),
+            ("create", "pods/exec", "d", "p", "none"),
             ("get", "secrets", "d", "s", "related"),
-            ("list", "secrets", "d", "", "deny"),
-            ("watch", "secrets", "d", "", "deny"),
-            ("update", "configmaps", "d", "c", "deny"),
+            ("list", "secrets", "d", "", "none"),
+            ("watch", "secrets", "d", "", "none"),
+            ("list", "secrets", "d", "s", "none"),
+            ("update", "configmaps", "d", "c", "none"),
             ("create", "events", "d", "", "allow"),
-            ("delete", "events", "d", "e", "deny"),
-            ("get", "namespaces", "", "d", "deny"),
+            ("delete", "events", "d", "e", "none"),
+            ("get", "namespaces", "d", "d", "none"),
+            ("impersonate", "users", "", "admin", "none"),
         ];
         for (verb, full, namespace, name, wanted) in rows {
-            let found = match decide(&node, &attributes(verb, full, namespace, name)) {
-                Decision::Allow => "allow",
-                Decision::Deny(_) => "deny",
-                Decision::IfRelated => "related",
+            let found = match node_may("n1", &attributes(verb, full, namespace, name)) {
+                Opinion::Allow => "allow",
+                Opinion::None(_) => "none",
+                Opinion::IfRelated => "related",
             };
             assert_eq!(found, wanted, "{verb} {full} {namespace}/{name}");
         }
         let mut selected = attributes("watch", "pods", "", "");
         selected.selected_node = Some("n1");
-        assert_eq!(decide(&node, &selected), Decision::Allow);
+        assert_eq!(node_may("n1", &selected), Opinion::Allow);
         selected.selected_node = Some("n2");
-        assert_ne!(decide(&node, &selected), Decision::Allow);
+        assert_ne!(node_may("n1", &selected), Opinion::Allow);
+        assert_eq!(node_may("n1", &Attributes::path("get", STATUS)), Opinion::Allow);
+        assert_ne!(node_may("n1", &Attributes::path("get", "/metrics")), Opinion::Allow);
     }
 
     #[test]
-    fn a_user_name_alone_makes_no_node() {
-        let pretender = Caller::authenticated("system:node:n1", Vec::new());
-        assert_ne!(decide(&pretender, &attributes("get", "nodes", "", "n1")), Decision::Allow);
+    fn health_and_version_are_open_to_read() {
+        assert!(is_open(&Attributes::path("get", "/version")));
+        for wanted in [
+            Attributes::path("post", "/version"),
+            Attributes::path("get", "/metrics"),
+            Attributes::path("get", "/healthz/etcd"),
+            attributes("get", "/version", "", ""),
+        ] {
+            assert!(!is_open(&wanted), "{wanted:?}");
+        }
     }
 
     #[test]
     fn refusals_are_upstreams() {
         let user = Caller::authenticated("u", Vec::new());
-        let list = forbidden(&user, &attributes("list", "pods", "n", ""), "");
-        assert_eq!(
-            list.message,
-            "pods is forbidden: User \"u\" cannot list resource \"pods\" in API group \"\" in the namespace \"n\""
-        );
-        let log = forbidden(&user, &attributes("get", "pods/log", "n", "p"), "");
-        assert!(
-            log.message.starts_with("pods/log \"p\" is forbidden: User \"u\" cannot get resource \"pods/log\""),
-            "{log}"
-        );
+        for (wanted, why, message) in [
+            (
+                attributes("list", "pods", "n", ""),
+                "",
+                r#"pods is forbidden: User "u" cannot list resource "pods" in API group "" in the namespace "n""#,
+            ),
+            (
+                attributes("get", "pods/log", "n", "p"),
+                "",
+                r#"pods "p" is forbidden: User "u" cannot get resource "pods/log" in API group "" in the namespace "n""#,
+            ),
+            (
+                attributes("update", "leases", "", "l"),
+                "RBAC: why",
+                "leases.coordination.k8s.io \"l\" is forbidden: User \"u\" cannot update resource \"leases\" in API group \
+                 \"coordination.k8s.io\" at the cluster scope: RBAC: why",
+            ),
+            (Attributes::path("get", "/metrics"), "", r#"forbidden: User "u" cannot get path "/metrics""#),
+        ] {
+            let status = forbidden(&user, &wanted, why);
+            assert_eq!((status.message.as_str(), status.code, status.reason.as_str()), (message, 403, "Forbidden"));
+        }
     }
 }

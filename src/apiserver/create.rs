@@ -11,7 +11,7 @@ use crate::reply::{self, Response};
 use crate::route::Target;
 use crate::router::Call;
 use crate::write::{self, WriteOptions};
-use crate::{admission, allocation, body, errors};
+use crate::{admission, allocation, body, errors, escalation};
 
 /// How often another random suffix is drawn when the name is taken; upstream's.
 const NAMES_MAX: usize = 8;
@@ -119,6 +119,7 @@ fn prepare(
     lifecycle::prepare_create(kind, &mut value, &base::random::uid(), &now, &base::random::suffix(SUFFIX_LENGTH))?;
     defaulting::admission_defaults(kind, &mut value);
     canonical::canonicalize(kind, &mut value)?;
+    escalation::check(call, target, None, &value)?;
     admission::create(call, target, &value)?;
     write::check(kind, value["metadata"]["name"].as_str().unwrap_or(""), validation::create(kind, &value))?;
     if track {

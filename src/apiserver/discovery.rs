@@ -18,13 +18,19 @@ const AGGREGATED_V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2bet
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
-/// Kinds that are asked and answered but never stored: `(group, plural, kind)`, all cluster-scoped, version v1.
+/// Kinds that are asked and answered but never stored: `(group, plural, kind)`, version v1.
 pub const REVIEWS: &[(&str, &str, &str)] = &[
     ("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview"),
+    ("authorization.k8s.io", "localsubjectaccessreviews", "LocalSubjectAccessReview"),
     ("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview"),
     ("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview"),
     ("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview"),
 ];
+
+/// Whether a kind of [`REVIEWS`] is asked in a namespace; the others are cluster-scoped.
+pub fn is_namespaced_review(plural: &str) -> bool {
+    plural == "localsubjectaccessreviews"
+}
 
 /// What a discovery path answers to a client that accepts `accept`; `None` for any other path, and for groups or
 /// versions that are not served.
@@ -246,7 +252,7 @@ impl ResourceList {
             }
         }
         for (plural, kind) in reviews_of(group, version) {
-            let entry = ResourceEntry::plain(plural.into(), false, kind, &["create"]);
+            let entry = ResourceEntry::plain(plural.into(), is_namespaced_review(plural), kind, &["create"]);
             resources.push(ResourceEntry { singular_name: kind.to_lowercase(), ..entry });
         }
         resources.sort_by(|left, right| left.name.cmp(&right.name));
@@ -394,7 +400,7 @@ fn resources_of(group: &str, version: &str) -> Vec<ResourceDiscovery> {
     let reviews = reviews_of(group, version).map(|(plural, kind)| ResourceDiscovery {
         resource: plural.into(),
         response_kind: ResponseKind::new(group, "v1", kind),
-        scope: "Cluster",
+        scope: if is_namespaced_review(plural) { "Namespaced" } else { "Cluster" },
         singular_resource: kind.to_lowercase(),
         verbs: vec!["create"],
         short_names: Vec::new(),

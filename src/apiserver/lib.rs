@@ -1,10 +1,10 @@
 //! The API server of one master: every kind on one generic path, in the Kubernetes API's own words.
 //!
 //! `server` owns connections, `route` reads a path, `router` decides who answers, a file per verb answers. Nothing is kept
-//! here between requests: what a cluster knows is in the store, and what only this master knows comes from [`Cluster`].
+//! here between requests but an index of the roles: what a cluster knows is in the store, and what only this master knows
+//! comes from [`Cluster`].
 //!
-//! Deliberately absent: RBAC (callers are administrators, masters or node agents; others are refused), custom
-//! resources, aggregated API servers, admission webhooks.
+//! Deliberately absent: custom resources, aggregated API servers, admission webhooks.
 
 mod admission;
 mod agent_proxy;
@@ -19,7 +19,9 @@ pub(crate) mod discovery;
 pub(crate) mod document;
 mod error;
 mod errors;
+mod escalation;
 mod get;
+mod impersonation;
 mod list;
 pub(crate) mod metrics;
 mod negotiate;
@@ -28,6 +30,7 @@ mod openapi;
 mod options;
 mod own;
 mod patch;
+mod policy;
 mod query;
 mod reply;
 mod reviews;

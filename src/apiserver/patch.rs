@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::errors::{self, invalid_option};
 use crate::reply::{self, Response};
 use crate::route::Target;
-use crate::router::Call;
+use crate::router::{self, Call};
 use crate::write::{self, ATTEMPTS_MAX, FieldValidation, Replacement, WriteOptions, Written};
 use crate::{body, create, yaml};
 
@@ -136,6 +136,8 @@ async fn create_by_apply(
     if write::revision_in(value)?.is_some() {
         return Err(errors::modified(&target.key()));
     }
+    // To patch is not to create, although apply does either.
+    router::authorize_creation(call, target).await?;
     let made = objects::patch::apply(target.kind, None, value, &options.manager, *force, &write::now(), None)?;
     let (mut made, warnings) = decoded(target.kind, options, patch, made, odd, &[])?;
     made["metadata"]["name"] = Value::String(target.name.clone().unwrap_or_default());

@@ -22,8 +22,8 @@ pub enum Route {
     Own(Own),
     /// Discovery and OpenAPI.
     Document,
-    /// A kind that is only asked: group and plural.
-    Review(&'static str, &'static str),
+    /// A kind that is only asked: group and plural, and the namespace where there is one.
+    Review(&'static str, &'static str, String),
     /// Objects of a kind.
     Resource(Target),
 }
@@ -108,11 +108,18 @@ pub fn parse(path: &str) -> Result<Route, Status> {
     if rest.contains(&"") {
         return Err(Status::no_such_path());
     }
-    if let [plural] = rest
+    let asked = match rest {
+        [plural] => Some(("", *plural)),
+        ["namespaces", namespace, plural] => Some((*namespace, *plural)),
+        _ => None,
+    };
+    if let Some((namespace, plural)) = asked
         && version == "v1"
-        && let Some((group, plural, _)) = discovery::REVIEWS.iter().find(|(of, name, _)| *of == group && name == plural)
+        && discovery::is_namespaced_review(plural) != namespace.is_empty()
+        && let Some((group, plural, _)) =
+            discovery::REVIEWS.iter().find(|(of, name, _)| *of == group && *name == plural)
     {
-        return Ok(Route::Review(group, plural));
+        return Ok(Route::Review(group, plural, namespace.to_owned()));
     }
     resource(group, version, rest).map(Route::Resource)
 }
@@ -178,6 +185,8 @@ mod tests {
             "/livez/",
             "/api/v1/namespaces/a//pods",
             "/apis/authorization.k8s.io/v2/subjectaccessreviews",
+            "/apis/authorization.k8s.io/v1/localsubjectaccessreviews",
+            "/apis/authorization.k8s.io/v1/namespaces/a/subjectaccessreviews",
         ] {
             assert_eq!(parse(path).map_err(|status| status.code), Err(404), "{path}");
         }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
 use crate::api::{Api, Load};
-use crate::authorization::{self, Attributes, Decision};
+use crate::authorization::{self, Attributes};
 use crate::body::{self, Incoming};
 use crate::negotiate::{self, Form};
 use crate::query::Query;
@@ -22,7 +22,7 @@ use crate::reply::{self, Response};
 use crate::route::{self, Own, Route, Target};
 use crate::subresource::{self, Subresource};
 use crate::{
-    create, delete, discovery, errors, get, list, metrics, node_access, openapi, own, patch, reviews, update, watch,
+    create, delete, discovery, errors, get, impersonation, list, metrics, openapi, own, patch, reviews, update, watch,
 };
 
 /// What a handler gets beyond its deadline, so that the store's own, clearer answer comes first.
@@ -36,8 +36,10 @@ const JOIN: &str = "join";
 pub struct Call {
     /// The server.
     pub api: Arc<Api>,
-    /// Who asks.
+    /// Who asks; where somebody impersonates another, the other.
     pub caller: Caller,
+    /// The user who impersonates the caller, if anybody does.
+    pub impersonated_by: Option<String>,
     /// HTTP method.
     pub method: Method,
     /// Headers.
@@ -98,7 +100,7 @@ impl Verb {
 pub async fn answer(api: Arc<Api>, from: SocketAddr, caller: Caller, request: Request<Incoming>) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut seen = Seen { verb: "other", resource: String::new() };
+    let mut seen = Seen { verb: "other", resource: String::new(), impersonated: String::new() };
     let user = caller.user.clone();
     let _inflight = api.metrics.inflight();
     let response = match dispatch(Arc::clone(&api), from, caller, request, &mut seen).await {
@@ -106,9 +108,10 @@ pub async fn answer(api: Arc<Api>, from: SocketAddr, caller: Caller, request: Re
         Err(status) => {
             // A refused join is told where more is known about it.
             if matches!(status.code, 401 | 403) && seen.verb != JOIN {
-                let (path, reason) = (shown(&path), shown(&status.message));
+                let (path, reason, code) = (shown(&path), shown(&status.message), status.code);
+                let impersonated = shown(&seen.impersonated);
                 api.refusals.line(|left_out| {
-                    warn!(%from, %user, %method, path, code = status.code, reason, left_out, "a request was refused");
+                    warn!(%from, %user, impersonated, %method, path, code, reason, left_out, "a request was refused");
                 });
             }
             reply::status(&status)
@@ -116,7 +119,8 @@ pub async fn answer(api: Arc<Api>, from: SocketAddr, caller: Caller, request: Re
     };
     let code = response.status().as_u16();
     let elapsed = started.elapsed();
-    debug!(%user, verb = seen.verb, %method, %path, code, ms = elapsed.as_millis() as u64, "answered");
+    let (verb, impersonated) = (seen.verb, &seen.impersonated);
+    debug!(%user, impersonated, verb, %method, %path, code, ms = elapsed.as_millis() as u64, "answered");
     let request = metrics::Request { verb: seen.verb, resource: seen.resource, code };
     api.metrics.answered(request, elapsed.as_secs_f64());
     response
@@ -131,6 +135,8 @@ pub fn shown(text: &str) -> String {
 struct Seen {
     verb: &'static str,
     resource: String,
+    /// The user whom the caller impersonates; empty for nobody.
+    impersonated: String,
 }
 
 async fn dispatch(
@@ -141,7 +147,7 @@ async fn dispatch(
     seen: &mut Seen,
 ) -> Result<Response, Status> {
     let upgrade = hyper::upgrade::on(&mut request);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
     let route = route::parse(parts.uri.path());
     // Questions that need no identity come first, so that a stranger learns nothing else, not even which paths exist.
@@ -163,13 +169,34 @@ async fn dispatch(
         _ if caller.is_anonymous() => return Err(Status::unauthorized()),
         _ => {}
     }
-    let (route, query) = (route?, query?);
+    let (real, patience) = (caller, Instant::now() + store::DEADLINE);
+    let (caller, impersonated_by) = match impersonation::take(&mut parts.headers)? {
+        None => (real, None),
+        Some(wanted) => {
+            seen.impersonated.clone_from(&wanted.user);
+            (wanted.granted(&api, patience, &real).await?, Some(real.user))
+        }
+    };
+    let (path, method) = (parts.uri.path(), parts.method.as_str().to_ascii_lowercase());
+    let about_path = Attributes::path(&method, path);
+    let route = match route {
+        Ok(route) => route,
+        Err(status) => {
+            authorization::demand(&api, patience, &caller, &about_path).await?;
+            return Err(status);
+        }
+    };
+    if matches!(route, Route::Metrics | Route::Document | Route::Own(Own::Status)) {
+        authorization::demand(&api, patience, &caller, &about_path).await?;
+    }
+    let query = query?;
     let options = &api.options;
     let asked = query.duration("timeout")?.filter(|asked| !asked.is_zero()).unwrap_or(options.request_deadline);
     let deadline = Instant::now() + asked.min(options.request_deadline_max);
     let mut call = Call {
         api: Arc::clone(&api),
         caller,
+        impersonated_by,
         method: parts.method,
         headers: parts.headers,
         query,
@@ -180,7 +207,7 @@ async fn dispatch(
         Route::Health(_) | Route::Version => Err(Status::no_such_path()),
         Route::Metrics => {
             readable(&call.method)?;
-            own::metrics(&call)
+            Ok(own::metrics(&call))
         }
         Route::Own(which) => {
             let load = if which == Own::Heartbeat { Load::Heartbeat } else { Load::Read };
@@ -191,27 +218,19 @@ async fn dispatch(
             readable(&call.method)?;
             document(parts.uri.path(), &call.headers)
         }
-        Route::Review(group, plural) => {
+        Route::Review(group, plural, namespace) => {
             if call.method != Method::POST {
                 return Err(errors::method_not_allowed());
             }
             seen.verb = "create";
             seen.resource = Resource::new(group, plural).to_string();
-            let wanted = Attributes {
-                verb: "create",
-                group,
-                resource: plural,
-                subresource: "",
-                namespace: "",
-                name: "",
-                selected_node: None,
-                selected_name: None,
-            };
-            authorize(&call, &wanted, None).await?;
+            let asked =
+                rbac::Target::Resource { group, resource: plural, subresource: "", namespace: &namespace, name: "" };
+            authorize(&call, &Attributes::of("create", asked)).await?;
             let _permit = api.admit(Load::Read)?;
             within(deadline, async {
                 let bytes = body::read(body, options.body_bytes_max).await?;
-                reviews::answer(&call, group, plural, &bytes).await
+                reviews::answer(&call, group, plural, &namespace, &bytes).await
             })
             .await
         }
@@ -240,17 +259,12 @@ async fn resource(
         _ => (None, None),
     };
     let wanted = Attributes {
-        verb: verb.as_str(),
-        group: &target.kind.group,
-        resource: &target.kind.plural,
-        subresource: target.subresource.as_deref().unwrap_or(""),
-        namespace: &target.namespace,
-        name: target.name.as_deref().unwrap_or(""),
+        verb: asked_verb(target, verb),
+        target: asked_target(target, verb, selected_name.as_deref()),
         selected_node: selected_node.as_deref(),
-        selected_name: selected_name.as_deref(),
     };
     let deadline = call.deadline;
-    within(deadline, authorize(call, &wanted, Some(target))).await?;
+    within(deadline, authorize(call, &wanted)).await?;
     let sub = target.subresource.as_deref().map(|name| Subresource::of(target.kind, name)).transpose()?;
     let streams = verb == Verb::Watch || sub.is_some_and(Subresource::streams);
     let load = match verb {
@@ -302,21 +316,40 @@ fn verb(method: &Method, target: &Target, query: &Query) -> Result<Verb, Status>
     }
 }
 
-async fn authorize(call: &Call, wanted: &Attributes<'_>, target: Option<&Target>) -> Result<(), Status> {
-    let why = match (authorization::decide(&call.caller, wanted), call.caller.node(), target) {
-        (Decision::Allow, ..) => return Ok(()),
-        (Decision::Deny(why), ..) => why,
-        (Decision::IfRelated, Some(node), Some(target)) => {
-            let key = target.key();
-            let state = call.api.store.fresh(call.patience()).await.map_err(|error| errors::status(error, &key))?;
-            if node_access::related(&state, node, &key) {
-                return Ok(());
-            }
-            format!("no relationship found between node '{node}' and this object")
-        }
-        (Decision::IfRelated, ..) => String::new(),
-    };
-    Err(authorization::forbidden(&call.caller, wanted, &why))
+/// The verb that a request has to be allowed: who runs something in a container needs `create`, whatever the HTTP method,
+/// because WebSocket clients can only GET.
+fn asked_verb(target: &Target, verb: Verb) -> &'static str {
+    let is_pod = target.kind.group.is_empty() && target.kind.plural == "pods";
+    match target.subresource.as_deref() {
+        Some("exec" | "attach" | "portforward") if is_pod => Verb::Create.as_str(),
+        _ => verb.as_str(),
+    }
+}
+
+/// What a request has to be allowed to be done to. Follows upstream's `apiserver/pkg/endpoints/request/requestinfo.go`, for
+/// which a namespace lies in itself: so a role in a namespace can be about the namespace.
+fn asked_target<'a>(target: &'a Target, verb: Verb, selected_name: Option<&'a str>) -> rbac::Target<'a> {
+    let name = target.name.as_deref().unwrap_or("");
+    let is_namespace = target.kind.group.is_empty() && target.kind.plural == "namespaces";
+    rbac::Target::Resource {
+        group: &target.kind.group,
+        resource: &target.kind.plural,
+        subresource: target.subresource.as_deref().unwrap_or(""),
+        namespace: if is_namespace { name } else { &target.namespace },
+        name: rbac::request::name(verb.as_str(), name, selected_name),
+    }
+}
+
+/// Demands that the caller may create the named object, for a request that turned out to do so.
+///
+/// # Errors
+/// 403, and 503 as for any other request.
+pub async fn authorize_creation(call: &Call, target: &Target) -> Result<(), Status> {
+    authorize(call, &Attributes::of(Verb::Create.as_str(), asked_target(target, Verb::Create, None))).await
+}
+
+async fn authorize(call: &Call, wanted: &Attributes<'_>) -> Result<(), Status> {
+    authorization::demand(&call.api, call.patience(), &call.caller, wanted).await
 }
 
 fn readable(method: &Method) -> Result<(), Status> {

@@ -184,6 +184,7 @@ pub async fn replace(
     defaulting::apply(kind, &mut new);
     canonical::canonicalize(kind, &mut new)?;
     lifecycle::prepare_update(kind, old_value, &mut new, subresource)?;
+    crate::escalation::check(call, target, Some(old_value), &new)?;
     crate::admission::update(call, target, old_value, &new)?;
     let causes = validation::update(kind, old_value, &new);
     check(kind, &old.key.name, causes)?;
@@ -262,9 +263,10 @@ pub async fn commit(
 
 /// Who proposes, for the log.
 pub fn origin(call: &Call) -> Origin {
-    match call.caller.node() {
-        Some(node) => Origin::Node(node.into()),
-        None => Origin::Client(call.caller.user.as_str().into()),
+    match (&call.impersonated_by, call.caller.node()) {
+        (Some(by), _) => Origin::Client(format!("{} impersonated by {by}", call.caller.user).into()),
+        (None, Some(node)) => Origin::Node(node.into()),
+        (None, None) => Origin::Client(call.caller.user.as_str().into()),
     }
 }
 

@@ -3,6 +3,7 @@
 //! All of it runs on the leader, within its tenure, and ends with it. Controllers read the state as it stands, never the
 //! event that woke them, so that a missed or repeated wake does no harm.
 
+mod aggregation;
 mod bootstrap;
 mod conditions;
 mod deployment;
@@ -15,6 +16,7 @@ mod node;
 pub mod options;
 mod owners;
 mod pods;
+mod policy;
 mod queue;
 mod replicaset;
 mod runner;
@@ -66,6 +68,8 @@ pub async fn run(duty: Duty, liveness: Arc<Liveness>, options: Options, stopping
     let health = Arc::new(node::Health::new(liveness, &context.options));
     let controllers: Vec<Arc<dyn runner::Controller>> = vec![
         Arc::new(bootstrap::Bootstrap::new(context.clone())),
+        Arc::new(policy::Policy::new(context.clone())),
+        Arc::new(aggregation::Aggregation::new(context.clone())),
         Arc::new(serviceaccount::Accounts::new(context.clone())),
         Arc::new(namespace::Namespaces::new(context.clone())),
         Arc::new(gc::Collector::new(context.clone())),

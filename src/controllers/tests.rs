@@ -11,6 +11,7 @@ use identity::{Role, Token};
 use jiff::Timestamp;
 use objects::lifecycle::{self, DeleteOptions, Deletion, Propagation};
 use objects::{Key, Object, canonical, defaulting, kind, time};
+use rbac::PolicyKind;
 use serde_json::{Value, json};
 use state::{Change, Origin};
 use store::testing::Direct;
@@ -403,4 +404,60 @@ async fn a_new_leader_ends_the_old_ones_duties() {
     tokio::time::timeout(Duration::from_secs(10), world.running).await.expect("it ends by itself").unwrap();
     assert!(world.store.current().list(&"replicasets.apps".into()).next().is_none());
     world.shutdown.trigger();
+}
+
+/// Whether a role allows to get crontabs, a kind that no built-in role knows.
+fn gets_crontabs(role: Option<Value>) -> bool {
+    role.is_some_and(|role| role["rules"].to_string().contains("crontabs"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_cluster_has_its_roles_and_keeps_them() {
+    let world = World::start(&[]).await;
+    let named = |kind: PolicyKind, object: &Value| {
+        let text = |key: &str| object["metadata"][key].as_str().unwrap_or("");
+        Key::new(kind.resource(), text("namespace"), text("name"))
+    };
+    let expected = rbac::bootstrap::objects().unwrap();
+    world
+        .until("all are there", |world| {
+            expected.iter().all(|(kind, object)| world.value(&named(*kind, object)).is_some())
+        })
+        .await;
+    let of = |kind: PolicyKind, name: &str| Key::new(kind.resource(), "", name);
+    let aggregated = ["view", "edit", "admin"].map(|name| of(PolicyKind::ClusterRole, name));
+    let holds_pods = |role: Option<Value>| role.is_some_and(|role| role["rules"].to_string().contains("\"pods\""));
+    world.until("roles gather", |world| aggregated.iter().all(|key| holds_pods(world.value(key)))).await;
+    let crontabs = world.create(json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "crontabs", "labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}},
+        "rules": [{"verbs": ["get"], "apiGroups": ["example.com"], "resources": ["crontabs"]}],
+    }));
+    world.until("they gather more", |world| aggregated.iter().all(|key| gets_crontabs(world.value(key)))).await;
+    world.put(vec![Change::Delete { key: crontabs }]);
+    world.until("and less", |world| aggregated.iter().all(|key| !gets_crontabs(world.value(key)))).await;
+
+    // One that nobody may touch any more, unless it is deleted.
+    let protected = of(PolicyKind::ClusterRole, "system:discovery");
+    world.edit(&protected, |value| {
+        value["rules"] = json!([]);
+        value["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"] = json!("false");
+    });
+    let emptied = of(PolicyKind::ClusterRole, "system:basic-user");
+    let rules = world.value(&emptied).unwrap()["rules"].clone();
+    world.edit(&emptied, |value| value["rules"] = json!([]));
+    let moved = of(PolicyKind::ClusterRoleBinding, "system:basic-user");
+    world.edit(&moved, |value| value["roleRef"]["name"] = json!("view"));
+    let deleted = of(PolicyKind::ClusterRoleBinding, "cluster-admin");
+    world.put(vec![Change::Delete { key: deleted.clone() }]);
+    world
+        .until("they are as they were", |world| {
+            world.value(&emptied).unwrap()["rules"].as_array().is_some_and(|list| list.len() >= 3)
+                && world.value(&moved).is_some_and(|value| value["roleRef"]["name"] == "system:basic-user")
+                && world.value(&deleted).is_some()
+        })
+        .await;
+    assert_eq!(rules.as_array().unwrap().len(), 2);
+    assert!(world.value(&protected).unwrap()["rules"].is_null(), "no rules are not written down");
+    world.stop().await;
 }

@@ -7,7 +7,6 @@
 pub mod aggregation;
 pub mod bootstrap;
 pub mod cover;
-pub mod defaulting;
 pub mod error;
 pub mod escalation;
 pub mod index;
@@ -17,7 +16,6 @@ pub mod request;
 pub mod review;
 pub mod rule;
 pub mod subject;
-pub mod validation;
 
 #[cfg(test)]
 mod property_tests;

@@ -71,7 +71,7 @@ pub fn name<'a>(verb: &str, in_url: &'a str, selected: Option<&'a str>) -> &'a s
         Some(selected)
             if in_url.is_empty()
                 && matches!(verb, "list" | "watch")
-                && crate::validation::path_segment(selected).is_empty() =>
+                && objects::validation::names::path_segment(selected).is_empty() =>
         {
             selected
         }

@@ -36,18 +36,7 @@ pub fn of(kind: &Kind) -> Map<String, Value> {
     let this = |end: &str| Of { id: format!("{id}{end}"), gvk: gvk(kind) };
     let mut paths = Map::new();
     let mut add = |path: String, mut operations: Value| {
-        let named = [("name", "Name of the object."), ("namespace", "Namespace of the object.")];
-        let given: Vec<Value> = named
-            .iter()
-            .filter(|(name, _)| path.contains(&format!("{{{name}}}")))
-            .map(|(name, description)| {
-                json!({"name": name, "in": "path", "required": true, "description": description,
-                    "schema": {"type": "string", "uniqueItems": true}})
-            })
-            .collect();
-        if !given.is_empty() {
-            operations["parameters"] = Value::Array(given);
-        }
+        parameterize(&path, &mut operations);
         paths.insert(path, operations);
     };
     let options = || Some(body("application/json", DELETE_OPTIONS));
@@ -81,12 +70,32 @@ pub fn of(kind: &Kind) -> Map<String, Value> {
     paths
 }
 
+/// Says what the braces in a path stand for.
+fn parameterize(path: &str, operations: &mut Value) {
+    let named = [("name", "Name of the object."), ("namespace", "Namespace of the object.")];
+    let given: Vec<Value> = named
+        .iter()
+        .filter(|(name, _)| path.contains(&format!("{{{name}}}")))
+        .map(|(name, description)| {
+            json!({"name": name, "in": "path", "required": true, "description": description,
+                "schema": {"type": "string", "uniqueItems": true}})
+        })
+        .collect();
+    if !given.is_empty() {
+        operations["parameters"] = Value::Array(given);
+    }
+}
+
 /// The path of a kind that is asked and answered but never stored.
 pub fn review(group: &str, plural: &str, kind: &str) -> (String, Value) {
     let of = Of { id: kind.to_owned(), gvk: json!({"group": group, "version": "v1", "kind": kind}) };
     let own = schemas::component_of(group, "v1", kind);
     let post = operation(&of, "post", &own, WRITING, Some(body("application/json", &own)));
-    (format!("{}/{plural}", root(group, "v1")), json!({ "post": post }))
+    let place = if discovery::is_namespaced_review(plural) { "namespaces/{namespace}/" } else { "" };
+    let path = format!("{}/{place}{plural}", root(group, "v1"));
+    let mut operations = json!({ "post": post });
+    parameterize(&path, &mut operations);
+    (path, operations)
 }
 
 fn root(group: &str, version: &str) -> String {

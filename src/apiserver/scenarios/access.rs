@@ -32,7 +32,7 @@ async fn strangers_learn_nothing() {
 
 #[tokio::test]
 async fn others_may_only_ask_about_themselves() {
-    let world = World::new().await;
+    let world = World::governed().await;
     let user = || Caller::authenticated("u", vec!["g".to_owned()]);
     let refused = world.send(user(), "GET", PODS, &[], b"").await.expect(403);
     assert_eq!(
@@ -41,6 +41,7 @@ async fn others_may_only_ask_about_themselves() {
     );
     world.send(user(), "GET", "/metrics", &[], b"").await.expect(403);
     assert_eq!(world.send(user(), "GET", "/apis", &[], b"").await.code, 200);
+    world.send(user(), "GET", "/barque/v1/status", &[], b"").await.expect(403);
     let body = br#"{"apiVersion":"authentication.k8s.io/v1","kind":"SelfSubjectReview"}"#;
     let who =
         world.send(user(), "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", &[], body).await.expect(201);

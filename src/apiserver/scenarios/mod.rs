@@ -1,10 +1,13 @@
 //! Requests against a whole API server over a store that applies at once, without a network where none is needed.
 
 mod access;
+mod escalating;
 mod evictions;
 mod hostile;
+mod impersonating;
 mod reads;
 mod refusals;
+mod roles;
 mod rows;
 mod services;
 mod watching;
@@ -20,10 +23,11 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
 use identity::Caller;
-use objects::Status;
+use objects::{Key, Object, Status, kind};
+use rbac::PolicyKind;
 use rustls::ClientConfig;
 use serde_json::{Value, json};
-use state::Command;
+use state::{Change, Command};
 use store::Error;
 use store::testing::Direct;
 
@@ -127,6 +131,51 @@ impl World {
         world
     }
 
+    /// With the roles and bindings that every cluster starts with, too.
+    async fn governed() -> Self {
+        let world = Self::new().await;
+        world.govern();
+        world
+    }
+
+    fn govern(&self) {
+        let mut objects = rbac::bootstrap::objects().unwrap();
+        // A chain of roles that gather others becomes right from the bottom up.
+        for _ in 0..3 {
+            let roles: Vec<Value> = objects.iter().map(|(_, object)| object.clone()).collect();
+            for (_, object) in &mut objects {
+                if let Some(rules) = rbac::aggregation::missing_change(object, &roles).unwrap() {
+                    object["rules"] = rules;
+                }
+            }
+        }
+        let put = |(kind, mut value): (PolicyKind, Value)| {
+            value["metadata"]["uid"] = json!(base::random::uid());
+            let text = |key: &str| value["metadata"][key].as_str().unwrap_or("");
+            let served = kind::by_kind("rbac.authorization.k8s.io/v1", kind.name()).unwrap();
+            let object = Arc::new(Object::new(served, &value).unwrap());
+            Change::Put { key: Key::new(kind.resource(), text("namespace"), text("name")), object }
+        };
+        self.direct.write(objects.into_iter().map(put).collect());
+    }
+
+    /// Gives a user rules in a namespace, or everywhere where it is empty, through a role and a binding of this name.
+    async fn grant(&self, user: &str, namespace: &str, name: &str, rules: Value) {
+        let (path, kind) =
+            if namespace.is_empty() { (RBAC.to_owned(), "ClusterRole") } else { (rbac_in(namespace), "Role") };
+        let plural = format!("{}s", kind.to_lowercase());
+        self.post(&format!("{path}/{plural}"), &json!({"metadata": {"name": name}, "rules": rules})).await.expect(201);
+        let binding = binding(name, kind, name, user);
+        self.post(&format!("{path}/{}", plural.replace("roles", "rolebindings")), &binding).await.expect(201);
+    }
+
+    /// Sends a request with a JSON body as a user without groups; a patch is a merge patch.
+    async fn by(&self, user: &str, method: &str, path: &str, body: &Value) -> Answer {
+        let media = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+        self.send(Caller::authenticated(user, []), method, path, &[("content-type", media)], &bytes).await
+    }
+
     /// Sends a request and gives the answer with its body still open.
     async fn open(&self, caller: Caller, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
         let mut request = Request::builder().method(method).uri(path);
@@ -183,6 +232,23 @@ fn admin() -> Caller {
 
 fn node(name: &str) -> Caller {
     Caller::authenticated(format!("system:node:{name}"), ["system:nodes".to_owned()])
+}
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+fn rbac_in(namespace: &str) -> String {
+    format!("{RBAC}/namespaces/{namespace}")
+}
+
+/// A rule about the core group.
+fn rule(verbs: &[&str], resources: &[&str]) -> Value {
+    json!({"verbs": verbs, "apiGroups": [""], "resources": resources})
+}
+
+/// A binding of a role to a user; in a namespace or not is for the path to say.
+fn binding(name: &str, role_kind: &str, role: &str, user: &str) -> Value {
+    json!({"metadata": {"name": name}, "roleRef": {"kind": role_kind, "name": role},
+        "subjects": [{"kind": "User", "name": user}]})
 }
 
 fn config_map(name: &str) -> Value {

@@ -39,9 +39,9 @@ pub(super) static CLUSTER_ROLE: Declaration = Declaration {
 pub(super) static ROLE_BINDING: Declaration = Declaration {
     named: names::path_segment,
     fill: Some(fill),
-    rules: Some(|faults, binding| bindings(faults, binding, &["ClusterRole", "Role"])),
+    rules: Some(|faults, binding| bindings(faults, binding, &["Role", "ClusterRole"])),
     changed: Some(|faults, old, new| {
-        bindings(faults, new, &["ClusterRole", "Role"]);
+        bindings(faults, new, &["Role", "ClusterRole"]);
         same_role(faults, old, new);
     }),
     columns: BINDING,
@@ -131,7 +131,7 @@ fn bindings(faults: &mut Faults, binding: &Value, kinds: &[&str]) {
                 }
             }
             "User" | "Group" => faults.one_of(&at("apiGroup"), &json!(text(subject, "apiGroup")), &[GROUP]),
-            _ => faults.supported(&at("kind"), &json!(text(subject, "kind")), &["Group", "ServiceAccount", "User"]),
+            _ => faults.supported(&at("kind"), &json!(text(subject, "kind")), &["ServiceAccount", "User", "Group"]),
         }
     }
 }

@@ -6,7 +6,7 @@ use objects::Key;
 
 use super::*;
 use crate::rule::tests::request;
-use crate::{Index, User, aggregation, cover, validation};
+use crate::{Index, User, aggregation, cover};
 
 fn built_in() -> Vec<(PolicyKind, Value)> {
     objects().expect("the built-in policy is whole")
@@ -39,7 +39,8 @@ fn every_object_is_valid_and_there_once() {
     let mut seen = BTreeSet::new();
     for (kind, object) in &objects {
         let metadata = &object["metadata"];
-        assert_eq!(validation::create(*kind, object), [], "{object}");
+        let served = objects::kind::by_kind(&format!("{GROUP}/v1"), kind.name()).unwrap();
+        assert_eq!(objects::validation::create(served, object), [], "{object}");
         assert_eq!(object["kind"], kind.name());
         assert_eq!(metadata["labels"][LABEL.0], LABEL.1);
         assert_eq!(metadata["annotations"][AUTOUPDATE], "true");
@@ -48,7 +49,7 @@ fn every_object_is_valid_and_there_once() {
         assert!(namespace.is_empty() || namespace.starts_with("kube-"), "{object}");
         assert!(seen.insert((*kind, namespace, metadata["name"].to_string())), "twice: {metadata}");
         let mut filled = object.clone();
-        crate::defaulting::fill(*kind, &mut filled);
+        objects::defaulting::apply(served, &mut filled);
         assert_eq!(&filled, object);
         for rule in Rule::parse_all(&object["rules"]).unwrap() {
             for list in [&rule.verbs, &rule.api_groups, &rule.resources, &rule.resource_names, &rule.non_resource_urls]
