@@ -36,12 +36,12 @@ struct Place {
     address: SocketAddr,
 }
 
-/// The container of a pod that a request is about, and where it runs.
+/// The pod that a request is about, with its container where one is meant, and where it runs.
 pub struct Found<'a> {
     call: &'a Call,
     target: &'a Target,
     place: Place,
-    /// Its name.
+    /// The container's name; empty where the pod as a whole is meant.
     pub container: String,
 }
 
@@ -56,7 +56,15 @@ impl<'a> Found<'a> {
         Ok(Self { call, target, place: Place::of(&call.api.store.current(), pod)?, container })
     }
 
-    /// Asks the container's agent to do `what`, with those of the client's parameters that the agent understands. The request
+    /// The whole of `pod`.
+    ///
+    /// # Errors
+    /// 400 when the pod has no node; 404 and 500 when its node is not known or not reachable.
+    pub fn whole(call: &'a Call, target: &'a Target, pod: &Value) -> Result<Self, Status> {
+        Ok(Self { call, target, place: Place::of(&call.api.store.current(), pod)?, container: String::new() })
+    }
+
+    /// Asks the pod's agent to do `what`, with those of the client's parameters that the agent understands. The request
     /// has no body; that of the answer is not read yet.
     ///
     /// # Errors
@@ -69,11 +77,13 @@ impl<'a> Found<'a> {
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Response<Incoming>, Status> {
         let mut path = format!(
-            "/{what}/{}/{}/{}",
+            "/{what}/{}/{}",
             query::encode(&self.target.namespace),
-            query::encode(self.target.name.as_deref().unwrap_or("")),
-            query::encode(&self.container)
+            query::encode(self.target.name.as_deref().unwrap_or(""))
         );
+        if !self.container.is_empty() {
+            path.push_str(&format!("/{}", query::encode(&self.container)));
+        }
         let mut separator = '?';
         for (key, value) in self.call.query.pairs().filter(|(key, _)| understood.contains(key)) {
             path.push_str(&format!("{separator}{key}={}", query::encode(value)));

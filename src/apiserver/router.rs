@@ -240,7 +240,7 @@ async fn resource(
         _ => (None, None),
     };
     let wanted = Attributes {
-        verb: verb.as_str(),
+        verb: subresource::verb(target, verb),
         group: &target.kind.group,
         resource: &target.kind.plural,
         subresource: target.subresource.as_deref().unwrap_or(""),

@@ -29,6 +29,9 @@ pub const PULL_SILENCE: Duration = Duration::from_secs(300);
 /// The longest pull: tens of gigabytes over a slow line.
 pub const PULL_DEADLINE: Duration = Duration::from_secs(3600);
 
+/// How long a port of a pod may take to accept a connection: it is on this machine, but its program may be busy.
+pub const DIAL_DEADLINE: Duration = Duration::from_secs(10);
+
 /// How long an ended exec may take to be recorded with its exit code: the engine closes the output first.
 pub const EXIT_CODE_DEADLINE: Duration = Duration::from_secs(15);
 

@@ -3,6 +3,7 @@
 mod docker;
 mod fake;
 mod server;
+mod streams;
 
 use crate::{Options, run};
 use base::Shutdown;

@@ -5,6 +5,7 @@ mod hostile;
 mod reads;
 mod refusals;
 mod rows;
+mod streams;
 mod watching;
 mod wire;
 mod writes;

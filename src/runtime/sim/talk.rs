@@ -7,8 +7,8 @@ use super::record::{ContainerRecord, Record, later};
 use crate::limits::{SIM_OUTPUT_CHUNKS, SIM_PIPE_BYTES};
 use crate::session::{Control, bounded};
 use crate::{
-    Answer, AttachSpec, Error, ExecSpec, LogOptions, Output, OutputStream, Result, Session, SessionControl, Source,
-    Stdin, TerminalSize,
+    Answer, AttachSpec, Connection, Error, ExecSpec, LogOptions, Output, OutputStream, Result, Sandbox, Session,
+    SessionControl, Source, Stdin, TerminalSize,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::{mpsc, watch};
 
 /// A line and when it was printed.
@@ -73,7 +73,7 @@ impl Shared {
                 Err(reason) => Course {
                     lines: vec![(Duration::ZERO, Source::Stdout, reason)],
                     end: Some(program::CourseEnd { at: Duration::ZERO, code: 127, oom_killed: false }),
-                    copies: false,
+                    ..Course::default()
                 },
             }
         };
@@ -118,6 +118,41 @@ impl Shared {
             logged
         };
         Ok(Session { stdin, output, control: SessionControl::new(control) })
+    }
+
+    pub(super) fn dial(self: Arc<Self>, sandbox: &Sandbox, port: u16) -> Result<Connection> {
+        let now = self.clock.now();
+        let listener = {
+            let inner = self.reach()?;
+            let listens = |record: &Record| match record {
+                Record::Container(record) if record.spec.sandbox_id == sandbox.id && record.state(now).is_running() => {
+                    let (after, number) = record.course().listens?;
+                    let since = later(record.started?, after)?;
+                    (number == port && since <= now).then(|| record.id.clone())
+                }
+                _ => None,
+            };
+            inner.records.values().find_map(listens)
+        };
+        let Some(listener) = listener else {
+            let host = sandbox.address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string());
+            let reason = "connect: connection refused (simulated)".to_owned();
+            return Err(Error::PortClosed { address: format!("{host}:{port}"), reason });
+        };
+        let (ours, theirs) = tokio::io::duplex(SIM_PIPE_BYTES);
+        base::task::spawn("simulated-port", async move {
+            let (mut reader, mut writer) = tokio::io::split(theirs);
+            let echo = async {
+                // Whoever hangs up midway has heard enough.
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
+                let _ = writer.shutdown().await;
+            };
+            tokio::select! {
+                () = echo => {}
+                _ = self.wait_end(&listener) => {}
+            }
+        });
+        Ok(Box::pin(ours))
     }
 
     fn running(&self, id: &str) -> Result<ContainerRecord> {

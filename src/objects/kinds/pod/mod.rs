@@ -26,6 +26,7 @@ pub(super) static POD: Declaration = Declaration {
         below("eviction", "policy", "v1", "Eviction", &["create"]),
         below("exec", "", "v1", "PodExecOptions", &["create", "get"]),
         below("log", "", "v1", "Pod", &["get"]),
+        below("portforward", "", "v1", "PodPortForwardOptions", &["create", "get"]),
     ],
     selects: &[
         "spec.nodeName",
