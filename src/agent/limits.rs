@@ -106,6 +106,12 @@ pub(crate) const SESSION_STREAMS_MAX: usize = 16;
 /// Streams of one port-forward, two for each connection: a browser opens six connections at once, a load test a hundred.
 pub(crate) const FORWARD_STREAMS_MAX: usize = 256;
 
+/// Ports of one port-forward over a WebSocket without SPDY, which connects to all of them at once.
+pub(crate) const FORWARD_PORTS_MAX: usize = 16;
+
+/// Pieces in flight on each way of such a port-forward; beyond it the faster side waits.
+pub(crate) const FORWARD_PIECES_MAX: usize = 16;
+
 /// Connections to pods that all port-forwards of the node hold at once.
 pub(crate) const FORWARDED_MAX: usize = 1024;
 

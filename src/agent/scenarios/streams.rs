@@ -122,7 +122,7 @@ async fn what_cannot_be_is_refused_before_any_upgrade_and_in_the_same_words() {
     // No protocol in common, or none at all.
     let rows = [
         ("/exec/ns/p/a?command=true&stdout=1", "portforward.k8s.io", 403, "server accepts [\\\"v4.channel.k8s.io"),
-        ("/portForward/ns/p", "v4.channel.k8s.io", 403, "unable to negotiate protocol: client supports"),
+        ("/portForward/ns/p", "v3.channel.k8s.io", 403, "unable to negotiate protocol: client supports"),
     ];
     for (path, protocol, code, words) in rows {
         let headers = [&spdy[..], &[("X-Stream-Protocol-Version", protocol)]].concat();
@@ -330,5 +330,52 @@ async fn ports_are_forwarded_within_a_websocket() {
         socket.write_all(frame).await.unwrap();
         within(receive(&mut socket)).await;
     }
+    world.agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ports_are_forwarded_over_channels_as_the_python_client_asks() {
+    let world = World::with(listening()).await;
+    let headers = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Protocol", "v4.channel.k8s.io"),
+    ];
+    for (query, words) in [("", "\\\"port\\\" is required"), ("?ports=7,x", "\\\"x\\\" is no port")] {
+        let (code, body) =
+            text(ask(world.agent.port, "GET", &format!("/portForward/ns/p{query}"), &headers).await).await;
+        assert!(code == 400 && body.contains(words), "{code} {body}");
+    }
+    let response = ask(world.agent.port, "GET", "/portForward/ns/p?ports=7,9", &headers).await;
+    assert_eq!(response.status(), 101);
+    let mut socket = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    // A channel for errors, one that nobody asked for, an empty message, and then one that is meant.
+    for message in [&b"\x01x"[..], b"\x08x", b"", b"\0ahoy"] {
+        send(&mut socket, message).await;
+    }
+    let mut seen: [Vec<u8>; 4] = Default::default();
+    let all_said = |seen: &[Vec<u8>; 4]| seen[0].ends_with(b"ahoy") && seen[3].ends_with(b"(simulated)");
+    while !all_said(&seen) {
+        let mut head = [0; 2];
+        within(socket.read_exact(&mut head)).await.unwrap();
+        let length = match head[1] {
+            126 => within(socket.read_u16()).await.unwrap().into(),
+            length => usize::from(length),
+        };
+        let mut payload = vec![0; length];
+        within(socket.read_exact(&mut payload)).await.unwrap();
+        if head[0] & 0x0f == 2 {
+            seen[usize::from(payload[0])].extend_from_slice(&payload[1..]);
+        }
+    }
+    assert_eq!((&seen[0][..], &seen[1][..], &seen[2][..]), (&b"\x07\0ahoy"[..], &b"\x07\0"[..], &b"\x09\0"[..]));
+    let error = String::from_utf8_lossy(&seen[3][2..]);
+    assert!(error.starts_with("error forwarding port 9 to pod p, uid u: dial tcp 10."), "{error}");
+    // The end of the last connection is that of the WebSocket.
+    let id = running(&world.sim).await[0].id.clone();
+    world.sim.end(&id, 1, false).unwrap();
+    within(receive(&mut socket)).await;
     world.agent.stop().await;
 }

@@ -1,11 +1,12 @@
-//! Port-forward: connections to a pod's ports, each a pair of SPDY streams, plain or within a WebSocket.
+//! Port-forward: connections to a pod's ports, each a pair of SPDY streams, plain or within a WebSocket, or a pair of channels.
 
+use super::query::Query;
 use super::upgrade::{Agreed, Spoken, serve, to_spdy};
-use super::{Served, refuse};
+use super::{Served, channelled, refuse};
 use crate::context::Context;
 use crate::limits::{FORWARD_STREAMS_MAX, SESSION_IDLE_MAX, SPDY_UNREAD_MAX};
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
-use axum::extract::{Path, Request, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures::{Sink, Stream};
@@ -21,17 +22,26 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
-const SPOKEN: Spoken = Spoken { websocket: &[portforward::TUNNEL], spdy: &[portforward::PROTOCOL] };
+const SPOKEN: Spoken =
+    Spoken { websocket: &[portforward::TUNNEL, channelled::PROTOCOL], spdy: &[portforward::PROTOCOL] };
 
 pub(super) async fn answer(
     State(served): State<Served>,
     Path((namespace, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
-    begin(served, &namespace, &name, request).await.unwrap_or_else(|status| refuse(&status))
+    let query = Query::parse(&query.unwrap_or_default());
+    begin(served, &namespace, &name, &query, request).await.unwrap_or_else(|status| refuse(&status))
 }
 
-async fn begin(served: Served, namespace: &str, name: &str, request: Request) -> Result<Response, Status> {
+async fn begin(
+    served: Served,
+    namespace: &str,
+    name: &str,
+    query: &Query,
+    request: Request,
+) -> Result<Response, Status> {
     let pod = served.context.pod_by_name(namespace, name).ok_or_else(|| Status::not_found("", "pods", name))?;
     let uid = pod.metadata.uid.clone().unwrap_or_default();
     if sandbox(&served.context, &uid).is_none() {
@@ -45,6 +55,13 @@ async fn begin(served: Served, namespace: &str, name: &str, request: Request) ->
     let target = format!("pod {name}, uid {uid}");
     let ports = Ports { served, uid, moved: Arc::default() };
     Ok(match agreed {
+        Agreed::WebSocket(upgrade, channelled::PROTOCOL) => {
+            let numbers = channelled::ports(query)?;
+            upgrade.on_upgrade(move |socket| async move {
+                let _place = place;
+                stopping.unless(channelled::forward(socket, target, numbers, ports, SESSION_IDLE_MAX)).await;
+            })
+        }
         Agreed::WebSocket(upgrade, _) => upgrade.on_upgrade(move |socket| async move {
             let _place = place;
             let bytes = Tunnel::new(Messages { socket, closing: false });
@@ -82,7 +99,7 @@ async fn forward<Io: AsyncRead + AsyncWrite>(io: Io, target: String, ports: Port
 }
 
 /// The ports of one pod.
-struct Ports {
+pub(super) struct Ports {
     served: Served,
     uid: String,
     /// Told whenever bytes move.
@@ -90,9 +107,14 @@ struct Ports {
 }
 
 impl Ports {
+    /// Returns when bytes have moved.
+    pub async fn moved(&self) {
+        self.moved.notified().await;
+    }
+
     /// Connects to a port of the pod's present sandbox: it may have got another meanwhile. The address is the engine's, never one
     /// that somebody wrote into the pod's status.
-    async fn dial(&self, port: u16) -> Result<Forwarded, String> {
+    pub async fn dial(&self, port: u16) -> Result<Forwarded, String> {
         let Served { context, forwarded, .. } = &self.served;
         let place = Arc::clone(forwarded)
             .try_acquire_owned()
@@ -105,7 +127,7 @@ impl Ports {
 }
 
 /// A connection to a pod, which tells when bytes move.
-struct Forwarded {
+pub(super) struct Forwarded {
     connection: Connection,
     moved: Arc<Notify>,
     _place: OwnedSemaphorePermit,

@@ -1,5 +1,6 @@
 //! The agent's own port: logs, exec, attach and port-forward, for masters only (the TLS set-up refuses everybody else).
 
+mod channelled;
 mod channels;
 mod forward;
 pub(crate) mod logs;

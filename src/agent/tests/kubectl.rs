@@ -80,33 +80,38 @@ impl World {
             eprintln!("NOT RUN: there is no kubectl here");
             return None;
         };
-        let (dir, ending) = (tempfile::tempdir().unwrap(), Shutdown::new());
-        let authority = Authority::generate("streams").unwrap();
-        let (serving, clients) = (authority.serving().unwrap(), authority.clients().unwrap());
-        let own = |credential| ReloadableCert::new(credential).unwrap();
+        let (dir, ending) = (tempfile::tempdir().expect("a part of the world"), Shutdown::new());
+        let authority = Authority::generate("streams").expect("a part of the world");
+        let (serving, clients) =
+            (authority.serving().expect("a part of the world"), authority.clients().expect("a part of the world"));
+        let own = |credential| ReloadableCert::new(credential).expect("a part of the world");
 
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let agent_tls = tls::agent_client(&serving, own(authority.master_client(1).unwrap())).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a part of the world");
+        let address = listener.local_addr().expect("a part of the world");
+        let agent_tls = tls::agent_client(&serving, own(authority.master_client(1).expect("a part of the world")))
+            .expect("a part of the world");
         let api = apiserver::serve(
             apiserver::Options::default(),
             listener,
-            tls::api_server(&clients, own(authority.api_serving(1, &[]).unwrap())).unwrap(),
+            tls::api_server(&clients, own(authority.api_serving(1, &[]).expect("a part of the world")))
+                .expect("a part of the world"),
             Direct::start().0,
             Arc::new(Master { agent_tls, address }),
             ending.stopping(),
         );
         tokio::spawn(api);
 
-        let request = KeyRequest::generate("n").unwrap();
-        let certificate = authority.node_client(request.request_pem(), "n").unwrap();
-        let node = own(request.complete(certificate).unwrap());
-        let endpoints = Endpoints::in_order([address.into()]).unwrap();
-        let client = Client::new(endpoints, tls::api_client(&serving, Some(node)).unwrap());
-        let request = KeyRequest::generate("n").unwrap();
-        let certificate = authority.agent_serving(request.request_pem(), "n").unwrap();
-        let server = tls::agent_server(&clients, own(request.complete(certificate).unwrap())).unwrap();
-        let sim = Sim::open(Scope::new("streams", "n").unwrap(), SimOptions::default()).unwrap();
+        let request = KeyRequest::generate("n").expect("a part of the world");
+        let certificate = authority.node_client(request.request_pem(), "n").expect("a part of the world");
+        let node = own(request.complete(certificate).expect("a part of the world"));
+        let endpoints = Endpoints::in_order([address.into()]).expect("a part of the world");
+        let client = Client::new(endpoints, tls::api_client(&serving, Some(node)).expect("a part of the world"));
+        let request = KeyRequest::generate("n").expect("a part of the world");
+        let certificate = authority.agent_serving(request.request_pem(), "n").expect("a part of the world");
+        let server = tls::agent_server(&clients, own(request.complete(certificate).expect("a part of the world")))
+            .expect("a part of the world");
+        let sim = Sim::open(Scope::new("streams", "n").expect("a part of the world"), SimOptions::default())
+            .expect("a part of the world");
         let (any, host) = (([127, 0, 0, 1], 0).into(), [127, 0, 0, 1].into());
         let mut options = agent::Options::new("n", "streams", dir.path().join("agent"), any, host);
         options.memory_dir = None;
@@ -117,9 +122,9 @@ impl World {
             servers: vec![Server { name: "master".into(), address: address.into() }],
             user: "admin".into(),
             trust: serving,
-            credential: Some(authority.administrator("admin").unwrap()),
+            credential: Some(authority.administrator("admin").expect("a part of the world")),
         };
-        config.save(&dir.path().join("config")).unwrap();
+        config.save(&dir.path().join("config")).expect("a part of the world");
         Some(Self { kubectl, dir, _ending: ending.trigger_on_drop() })
     }
 
@@ -139,8 +144,8 @@ impl World {
 
     /// Runs kubectl to its end, with this input.
     async fn run(&self, way: Way, arguments: &[&str], input: &[u8]) -> Output {
-        let mut child = self.command(way, arguments).spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
+        let mut child = self.command(way, arguments).spawn().expect("a part of the world");
+        let mut stdin = child.stdin.take().expect("a part of the world");
         let running = async {
             let writing = async move {
                 // Whoever reads no input ends without it.
@@ -149,7 +154,10 @@ impl World {
             };
             tokio::join!(child.wait_with_output(), writing).0
         };
-        timeout(PATIENCE, running).await.unwrap_or_else(|_| panic!("{arguments:?} goes on")).unwrap()
+        timeout(PATIENCE, running)
+            .await
+            .unwrap_or_else(|_| panic!("{arguments:?} goes on"))
+            .expect("a part of the world")
     }
 
     async fn create(&self, object: &Value) {
@@ -252,13 +260,13 @@ async fn kubectl_forwards_ports_either_way() {
 }
 
 async fn echo(address: SocketAddr, sent: Vec<u8>) {
-    let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
+    let (mut reader, mut writer) = TcpStream::connect(address).await.expect("an open connection").into_split();
     let writing = async {
-        writer.write_all(&sent).await.unwrap();
-        writer.shutdown().await.unwrap();
+        writer.write_all(&sent).await.expect("an open connection");
+        writer.shutdown().await.expect("an open connection");
     };
     let mut back = Vec::new();
     let ((), read) = tokio::join!(writing, reader.read_to_end(&mut back));
-    read.unwrap();
+    read.expect("an open connection");
     assert!(back == sent, "{} bytes came back", back.len());
 }

@@ -157,7 +157,7 @@ async fn only_what_makes_the_upgrade_reaches_the_agent_and_comes_back() {
     let heads = heads.lock().unwrap();
     let lines: Vec<&str> = heads.iter().filter_map(|head| head.lines().next()).collect();
     let expected = [
-        "GET /portForward/d/good HTTP/1.1",
+        "GET /portForward/d/good?ports=80 HTTP/1.1",
         "POST /portForward/d/good HTTP/1.1",
         "POST /exec/d/good/main?command=a%20b&stdin=1 HTTP/1.1",
     ];

@@ -11,7 +11,7 @@ use crate::route::Target;
 use crate::router::Call;
 use crate::write;
 
-/// Answers 101 and joins the streams. Which ports are meant is said within them.
+/// Answers 101 and joins the streams. Which ports are meant is said within them, or by `ports` where a WebSocket carries no SPDY.
 ///
 /// # Errors
 /// 404 when there is no such pod, 400 when it has no node, and as [`upgrade::join`].
@@ -23,5 +23,5 @@ pub async fn port_forward(
 ) -> Result<Response, Status> {
     let (_, pod) = write::read(call, target).await?;
     let found = Found::whole(call, target, &pod)?;
-    upgrade::join(call, &found, "portForward", &[], permit, upgrading).await
+    upgrade::join(call, &found, "portForward", &["ports"], permit, upgrading).await
 }
