@@ -106,6 +106,9 @@ pub(crate) const SESSION_STREAMS_MAX: usize = 16;
 /// Streams of one port-forward, two for each connection: a browser opens six connections at once, a load test a hundred.
 pub(crate) const FORWARD_STREAMS_MAX: usize = 256;
 
+/// How long a pod may take to begin its answer to a proxied request; the master's own deadline is usually shorter.
+pub(crate) const PROXY_HEAD_DEADLINE: Duration = Duration::from_secs(300);
+
 /// Ports of one port-forward over a WebSocket without SPDY, which connects to all of them at once.
 pub(crate) const FORWARD_PORTS_MAX: usize = 16;
 

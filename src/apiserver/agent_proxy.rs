@@ -7,8 +7,8 @@ use std::time::Duration;
 use base::within;
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderName, HeaderValue, Method, Request, Response};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use identity::{handshake, names};
@@ -89,7 +89,30 @@ impl<'a> Found<'a> {
             path.push_str(&format!("{separator}{key}={}", query::encode(value)));
             separator = '&';
         }
-        send(self.call, &self.place, method, &path, headers).await
+        let headers = headers.iter().cloned().collect();
+        within(HEAD_DEADLINE, "the agent's answer", send(self.call, &self.place, method, &path, headers, Bytes::new()))
+            .await
+            .map_err(Status::internal)?
+    }
+
+    /// Passes the call on to a port of the pod, with these headers and this body. The pod may take as long to answer as the call has.
+    ///
+    /// # Errors
+    /// 500 when the agent cannot be reached.
+    pub async fn pass(
+        &self,
+        port: u16,
+        uri: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, Status> {
+        let path = format!(
+            "/proxy/{}/{}/{port}?uri={}",
+            query::encode(&self.target.namespace),
+            query::encode(self.target.name.as_deref().unwrap_or("")),
+            query::encode(uri)
+        );
+        send(self.call, &self.place, self.call.method.clone(), &path, headers, body.into()).await
     }
 }
 
@@ -158,7 +181,8 @@ async fn send(
     place: &Place,
     method: Method,
     path: &str,
-    headers: &[(HeaderName, HeaderValue)],
+    headers: HeaderMap,
+    body: Bytes,
 ) -> Result<Response<Incoming>, Status> {
     let Place { node, address } = place;
     let failed = |error: &dyn std::fmt::Display| {
@@ -179,15 +203,10 @@ async fn send(
             debug!(%error, "a connection to an agent ended early");
         }
     });
-    let mut request = Request::builder().method(method).uri(path).header(HOST, address.to_string());
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(&error))?;
-    within(HEAD_DEADLINE, format!("an answer from {address}"), sender.send_request(request))
-        .await
-        .map_err(|error| failed(&error))?
-        .map_err(|error| failed(&error))
+    let request = Request::builder().method(method).uri(path).header(HOST, address.to_string());
+    let mut request = request.body(Full::new(body)).map_err(|error| failed(&error))?;
+    request.headers_mut().extend(headers);
+    sender.send_request(request).await.map_err(|error| failed(&error))
 }
 
 /// What an agent said instead: its own Status, or its text in one of ours.

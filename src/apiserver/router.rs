@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Uri};
 use hyper::upgrade::OnUpgrade;
 use identity::Caller;
 use objects::selector::Fields;
@@ -40,6 +40,8 @@ pub struct Call {
     pub caller: Caller,
     /// HTTP method.
     pub method: Method,
+    /// Path and query as they came.
+    pub uri: Uri,
     /// Headers.
     pub headers: HeaderMap,
     /// Query parameters.
@@ -143,7 +145,7 @@ async fn dispatch(
     let upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
-    let route = route::parse(parts.uri.path());
+    let route = route::parse(subresource::proxy::own(parts.uri.path()));
     // Questions that need no identity come first, so that a stranger learns nothing else, not even which paths exist.
     match &route {
         Ok(Route::Health(which)) => {
@@ -171,6 +173,7 @@ async fn dispatch(
         api: Arc::clone(&api),
         caller,
         method: parts.method,
+        uri: parts.uri,
         headers: parts.headers,
         query,
         form: Form::Object,
@@ -189,7 +192,7 @@ async fn dispatch(
         }
         Route::Document => {
             readable(&call.method)?;
-            document(parts.uri.path(), &call.headers)
+            document(call.uri.path(), &call.headers)
         }
         Route::Review(group, plural) => {
             if call.method != Method::POST {
@@ -267,7 +270,7 @@ async fn resource(
     within(deadline, async {
         let bytes = match verb {
             Verb::Get | Verb::List | Verb::Watch => Default::default(),
-            _ if streams => Default::default(),
+            _ if streams && sub != Some(Subresource::Proxy) => Default::default(),
             _ => body::read(body, call.api.options.body_bytes_max).await?,
         };
         match (sub, verb) {
@@ -297,6 +300,8 @@ fn verb(method: &Method, target: &Target, query: &Query) -> Result<Verb, Status>
         ("PUT", Some(_), _) => Ok(Verb::Update),
         ("PATCH", Some(_), _) => Ok(Verb::Patch),
         ("DELETE", Some(_), None) => Ok(Verb::Delete),
+        ("DELETE", Some(_), Some(sub)) if sub == "proxy" => Ok(Verb::Delete),
+        ("HEAD", Some(_), Some(sub)) if sub == "proxy" => Ok(Verb::Get),
         ("POST", Some(_), Some(_)) => Ok(Verb::Create),
         _ => Err(errors::method_not_allowed()),
     }

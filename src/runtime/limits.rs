@@ -66,5 +66,8 @@ pub const SIM_PIPE_BYTES: usize = 64 * 1024;
 /// Output chunks in flight from a simulated process.
 pub const SIM_OUTPUT_CHUNKS: usize = 16;
 
+/// Most bytes of a request's head that a simulated server reads.
+pub const SIM_HEAD_BYTES_MAX: usize = 64 * 1024;
+
 /// Lines that a simulated program may print, so that a hostile script does not fill memory.
 pub const SIM_STEPS_MAX: usize = 1000;

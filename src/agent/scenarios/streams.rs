@@ -379,3 +379,44 @@ async fn ports_are_forwarded_over_channels_as_the_python_client_asks() {
     within(receive(&mut socket)).await;
     world.agent.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_are_proxied_to_a_pods_port() {
+    let mut spec = server();
+    spec["containers"][0]["command"] = json!(["web", "80"]);
+    let world = World::with(spec).await;
+    let port = world.agent.port;
+    let response = ask(port, "PUT", "/proxy/ns/p/80?uri=%2Fa%2Fb%3Fx%3D1%2B2", &[("x-asked", "yes")]).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["x-simulated"]),
+        (200, &http::HeaderValue::from_static("yes"))
+    );
+    // What is about the pod's own connection ends here.
+    assert!(!response.headers().contains_key("keep-alive") && !response.headers().contains_key("x-private"));
+    let (_, head) = text(response).await;
+    assert!(head.starts_with("PUT /a/b?x=1+2 HTTP/1.1\r\n") && head.contains("x-asked: yes"), "{head}");
+    assert!(head.contains("host: 10.") && head.contains(":80\r\n"), "{head}");
+    let moved = ask(port, "GET", "/proxy/ns/p/80?uri=%2Fmoved", &[]).await;
+    assert_eq!(moved.status(), 302);
+    assert_eq!(ask(port, "GET", "/proxy/ns/p/80?uri=%2Fgone", &[]).await.status(), 410);
+    for (path, code, words) in [
+        ("/proxy/ns/p/81?uri=%2F", 503, "error trying to reach service: dial tcp 10."),
+        ("/proxy/ns/q/80?uri=%2F", 404, "pods \\\"q\\\" not found"),
+        ("/proxy/ns/p/80?uri=%2F%0d%0ax", 400, "cannot be asked for"),
+    ] {
+        let (found, body) = text(ask(port, "GET", path, &[]).await).await;
+        assert!(found == code && body.contains(words), "{path}: {found} {body}");
+    }
+    let upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")];
+    let response = ask(port, "GET", "/proxy/ns/p/80?uri=%2Fsocket", &upgrade).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["upgrade"]),
+        (101, &http::HeaderValue::from_static("websocket"))
+    );
+    let mut stream = TokioIo::new(hyper::upgrade::on(response).await.unwrap());
+    stream.write_all(b"hello").await.unwrap();
+    let mut back = [0; 5];
+    within(stream.read_exact(&mut back)).await.unwrap();
+    assert_eq!(&back, b"hello");
+    world.agent.stop().await;
+}

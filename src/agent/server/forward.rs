@@ -75,7 +75,7 @@ async fn begin(
 }
 
 /// The running sandbox of a pod.
-fn sandbox(context: &Context, uid: &str) -> Option<Sandbox> {
+pub(super) fn sandbox(context: &Context, uid: &str) -> Option<Sandbox> {
     context.observer.look().pods.get(uid).and_then(|(_, observed)| observed.sandbox().cloned())
 }
 

@@ -1,9 +1,10 @@
-//! The agent's own port: logs, exec, attach and port-forward, for masters only (the TLS set-up refuses everybody else).
+//! The agent's own port: logs, exec, attach, port-forward and proxying, for masters only (the TLS set-up refuses everybody else).
 
 mod channelled;
 mod channels;
 mod forward;
 pub(crate) mod logs;
+mod proxy;
 mod query;
 mod session;
 mod streams;
@@ -17,7 +18,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use base::{Backoff, LogLimit, Stopping, TaskGroup};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -111,6 +112,7 @@ fn router(served: Served) -> Router {
         .route("/exec/{namespace}/{pod}/{container}", get(session::exec).post(session::exec))
         .route("/attach/{namespace}/{pod}/{container}", get(session::attach).post(session::attach))
         .route("/portForward/{namespace}/{pod}", get(forward::answer).post(forward::answer))
+        .route("/proxy/{namespace}/{pod}/{port}", any(proxy::answer))
         .fallback(|| async { refuse(&Status::no_such_path()) })
         .with_state(served)
 }

@@ -170,7 +170,8 @@ impl World {
         self.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})).await;
         self.create(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}})).await;
         let container = |name: &str, command: &[&str]| json!({"name": name, "image": "web:1", "command": command, "imagePullPolicy": "IfNotPresent", "stdin": true});
-        let containers = [container("port", &["listen", "7"]), container("parrot", &["cat"])];
+        let containers =
+            [container("port", &["listen", "7"]), container("parrot", &["cat"]), container("web", &["web", "80"])];
         let spec = json!({"nodeName": "n", "containers": containers});
         self.create(&json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec})).await;
         let wait = ["wait", "--for=condition=Ready", "pod/p", "--timeout=50s"];
@@ -205,6 +206,9 @@ async fn kubectl_execs_and_attaches_either_way() {
         assert_eq!(line.as_deref(), Some("ahoy"), "{way:?}");
         child.kill().await.unwrap();
     }
+    let raw = ["get", "--raw", "/api/v1/namespaces/default/pods/p:80/proxy/a?b=c"];
+    let output = world.run(Way::Spdy, &raw, b"").await;
+    assert!(text(&output.stdout).starts_with("GET /a?b=c HTTP/1.1\r\n"), "{}", text(&output.stderr));
     // What is refused reads the same, whatever was tried first.
     let refused = [
         (["exec", "q", "-c", "a", "--", "ls"], "pods \"q\" not found"),

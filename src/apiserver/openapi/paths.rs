@@ -116,6 +116,16 @@ fn beside(id: &str, own: &str, kind: &Kind, extra: &Subresource) -> Value {
             };
             json!({"get": connect("Get"), "post": connect("Post")})
         }
+        "proxy" => {
+            let connect = |method: &str| {
+                let mut one = text_of(operation(&of, "connect", STATUS, &[], None), "*/*");
+                one["operationId"] = json!(format!("connect{method}{id}{end}"));
+                one
+            };
+            let methods = [("delete", "Delete"), ("get", "Get"), ("patch", "Patch"), ("post", "Post"), ("put", "Put")];
+            let operations = methods.map(|(key, method)| (key.to_owned(), connect(method)));
+            Value::Object(operations.into_iter().collect())
+        }
         "approval" => readable_and_writable(&of, own),
         "finalize" => json!({"put": operation(&of, "put", own, WRITING, Some(body("application/json", own)))}),
         _ => json!({"post": operation(&of, "post", STATUS, WRITING, Some(body("application/json", &sent)))}),

@@ -193,3 +193,73 @@ async fn connecting_is_for_those_who_may_create() {
         }
     }
 }
+
+fn proxied(method: &str, path: &str) -> Request<Full<Bytes>> {
+    let path = format!("/api/v1/namespaces/d/pods/{path}");
+    Request::builder().method(method).uri(path).header("host", "test").body(Full::default()).unwrap()
+}
+
+#[tokio::test]
+async fn requests_are_proxied_to_pods_and_redirects_left_to_the_client() {
+    let (served, heads) = with_agent().await;
+    let mut request = proxied("DELETE", "plain:8080/proxy/a//b?x=%2e&y");
+    for (name, value) in
+        [("authorization", "Bearer secret"), ("impersonate-user", "root"), ("connection", "x-own"), ("x-own", "root")]
+    {
+        request.headers_mut().append(name, HeaderValue::from_static(value));
+    }
+    let answer = served.over_http1(true, request).await;
+    assert_eq!(text(answer).await, (200, "here you are".to_owned()));
+    let head = heads.lock().unwrap().pop().unwrap();
+    assert!(head.starts_with("DELETE /proxy/d/plain/8080?uri=%2Fa%2F%2Fb%3Fx%3D%252e%26y HTTP/1.1\r\n"), "{head}");
+    assert!(!head.contains("secret") && !head.contains("root"), "{head}");
+
+    let moved = served.over_http1(true, proxied("GET", "moved/proxy/")).await;
+    assert_eq!(
+        (moved.status().as_u16(), &moved.headers()["location"]),
+        (307, &HeaderValue::from_static("https://127.0.0.1:1/secrets"))
+    );
+    let head = heads.lock().unwrap().pop().unwrap();
+    assert!(head.starts_with("GET /proxy/d/moved/80?uri=%2F HTTP/1.1\r\n"), "{head}");
+    let (code, body) = text(served.over_http1(true, proxied("GET", "good/proxy/")).await).await;
+    assert!(code == 500 && body.contains("unasked"), "{code} {body}");
+    heads.lock().unwrap().clear();
+
+    let mut response = served.over_http1(true, ask(WAYS[0], "good/proxy/socket")).await;
+    assert_eq!(
+        (response.status().as_u16(), &response.headers()["upgrade"]),
+        (101, &HeaderValue::from_static("websocket"))
+    );
+    let mut stream = TokioIo::new(hyper::upgrade::on(&mut response).await.unwrap());
+    stream.write_all(b"hello").await.unwrap();
+    let mut answer = [0; 5];
+    tokio::time::timeout(DEADLINE, stream.read_exact(&mut answer)).await.expect("in time").unwrap();
+    assert_eq!(&answer, b"HELLO");
+    heads.lock().unwrap().clear();
+
+    // What is no pod, no port, or no honest path reaches nobody.
+    for (path, expected, words) in [
+        ("none/proxy/", 404, "pods \"none\" not found"),
+        ("plain:0/proxy/", 400, "invalid pod request \"plain:0\""),
+        ("https:plain:443/proxy/", 400, "plain HTTP only"),
+        ("plain/proxy/../../../../nodes", 400, "steps that climb"),
+        ("plain/proxy/%2e%2e/x", 400, "steps that climb"),
+        ("plain/proxy/a%00", 400, "steps that climb"),
+        ("plain%2f..%2fgood/proxy/", 404, "could not find"),
+        ("plain//proxy/", 404, "could not find"),
+    ] {
+        let (code, body) = text(served.over_http1(true, proxied("GET", path)).await).await;
+        let status: Value = serde_json::from_str(&body).unwrap();
+        assert!(code == expected && status["message"].as_str().unwrap().contains(words), "{path}: {code} {body}");
+    }
+    assert!(heads.lock().unwrap().is_empty());
+    for (method, verb) in [("GET", "get"), ("POST", "create"), ("DELETE", "delete")] {
+        let eve = Caller::authenticated("eve", Vec::<String>::new());
+        let path = "/api/v1/namespaces/d/pods/plain/proxy/a";
+        let status = served.world.send(eve, method, path, &[], b"").await.expect(403);
+        assert!(
+            status["message"].as_str().unwrap().contains(&format!("cannot {verb} resource \"pods/proxy\"")),
+            "{status}"
+        );
+    }
+}

@@ -5,6 +5,7 @@ mod eviction;
 mod exec;
 mod log;
 mod portforward;
+pub mod proxy;
 mod scale;
 mod upgrade;
 
@@ -40,6 +41,8 @@ pub enum Subresource {
     Attach,
     /// Connects to a pod's ports.
     PortForward,
+    /// Passes an HTTP request on to a pod.
+    Proxy,
 }
 
 impl Subresource {
@@ -60,13 +63,14 @@ impl Subresource {
             "exec" if declared => Ok(Self::Exec),
             "attach" if declared => Ok(Self::Attach),
             "portforward" if declared => Ok(Self::PortForward),
+            "proxy" if declared => Ok(Self::Proxy),
             _ => Err(Status::no_such_path()),
         }
     }
 
     /// Whether it answers with a stream of bytes, for as long as the client listens.
     pub fn streams(self) -> bool {
-        matches!(self, Self::Log | Self::Exec | Self::Attach | Self::PortForward)
+        matches!(self, Self::Log | Self::Exec | Self::Attach | Self::PortForward | Self::Proxy)
     }
 }
 
@@ -106,6 +110,7 @@ pub async fn answer(
         (Subresource::PortForward, Verb::Get | Verb::Create) => {
             portforward::port_forward(call, target, permit, upgrade).await
         }
+        (Subresource::Proxy, _) => proxy::proxy(call, target, bytes, permit, upgrade).await,
         _ => Err(errors::method_not_allowed()),
     }
 }

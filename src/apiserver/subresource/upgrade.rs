@@ -3,6 +3,7 @@
 
 use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use objects::Status;
@@ -39,15 +40,29 @@ pub async fn join(
     upgrade: OnUpgrade,
 ) -> Result<Response, Status> {
     let becomes = becomes(&call.headers)?;
-    let agreeing: Vec<HeaderName> = AGREEING.iter().map(|name| HeaderName::from_static(name)).collect();
     let mut passed =
         vec![(CONNECTION, HeaderValue::from_static("Upgrade")), (UPGRADE, HeaderValue::from_static(becomes))];
-    passed.extend(copied(&agreeing, &call.headers));
+    passed.extend(copied(&agreeing(), &call.headers));
     let method = if call.method == Method::POST { Method::POST } else { Method::GET };
-    let mut response = found.ask(method, action, understood, &passed).await?;
+    let response = found.ask(method, action, understood, &passed).await?;
     if response.status() != 101 {
         return Err(agent_proxy::refusal(response).await);
     }
+    tie(call, response, becomes, permit, upgrade)
+}
+
+/// Answers with an agent's 101 and joins the streams behind it.
+///
+/// # Errors
+/// 500 when the agent became something else.
+pub fn tie(
+    call: &Call,
+    mut response: http::Response<Incoming>,
+    becomes: &'static str,
+    permit: OwnedSemaphorePermit,
+    upgrade: OnUpgrade,
+) -> Result<Response, Status> {
+    let agreeing = agreeing();
     let same = response.headers().get(UPGRADE).and_then(|value| value.to_str().ok());
     if !same.is_some_and(|protocol| protocol.eq_ignore_ascii_case(becomes)) {
         return Err(Status::internal(format!("the agent became {same:?} where {becomes} was asked for")));
@@ -78,7 +93,7 @@ pub async fn join(
 
 /// What a request asks to become. One with a body asks for nothing that is known: where the body ends and the new protocol begins
 /// would be for each reader on the way to guess.
-fn becomes(headers: &HeaderMap) -> Result<&'static str, Status> {
+pub(super) fn becomes(headers: &HeaderMap) -> Result<&'static str, Status> {
     let becomes = match spdy::upgrade::asked(headers) {
         Asked::Spdy(_) => SPDY,
         Asked::WebSocket(_) => "websocket",
@@ -89,6 +104,10 @@ fn becomes(headers: &HeaderMap) -> Result<&'static str, Status> {
         return Err(Status::bad_request("a request to upgrade has no body: leave it out"));
     }
     Ok(becomes)
+}
+
+fn agreeing() -> Vec<HeaderName> {
+    AGREEING.iter().map(|name| HeaderName::from_static(name)).collect()
 }
 
 fn copied(names: &[HeaderName], from: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
@@ -104,7 +123,8 @@ mod tests {
     #[test]
     fn only_an_upgrade_without_a_body_is_one() {
         let upgrade = [("connection", "keep-alive, Upgrade")];
-        let rows: [(&[(&'static str, &'static str)], Result<&str, &str>); 8] = [
+        type Row = (&'static [(&'static str, &'static str)], Result<&'static str, &'static str>);
+        let rows: [Row; 8] = [
             (&[("upgrade", "websocket")], Ok("websocket")),
             (&[("upgrade", "SPDY/3.1"), ("content-length", "0")], Ok("SPDY/3.1")),
             (&[("upgrade", "h2c")], Err("Upgrade request required")),

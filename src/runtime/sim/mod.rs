@@ -6,7 +6,7 @@
 //! with a line that says that the container is simulated.
 //!
 //! - Every image is present, except those with `missing` in their name: they cannot be pulled either.
-//! - Sandboxes get addresses from a range; nothing answers there. [`Runtime::dial`] reaches the ports of `listen N`.
+//! - Sandboxes get addresses from a range; nothing answers there. [`Runtime::dial`] reaches the ports of `listen N` and `web N`.
 //! - With a folder, everything is kept on disk: an agent that starts anew finds its containers as far on as if they had
 //!   run meanwhile. Without one, they end with the [`Sim`].
 //! - Tests interfere by [`Sim::end`] (a container dies by itself) and [`Sim::set_reachable`] (the engine goes away).
@@ -17,6 +17,7 @@ mod pods;
 mod program;
 mod record;
 mod talk;
+mod web;
 
 use crate::limits::SIM_EVENTS_MAX;
 use crate::{

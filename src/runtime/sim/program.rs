@@ -15,6 +15,7 @@
 //! | `cat` | copies standard input to standard output, until that ends |
 //! | `hostname` | prints the sandbox's host name |
 //! | `listen N` | a server whose port N, by [`Runtime::dial`](crate::Runtime::dial), sends back what it gets |
+//! | `web N` | the same, but it speaks HTTP: see the module `web` |
 //! | a path below `/nonexistent` | cannot be started |
 //! | anything else | is taken for a server: it runs until it is stopped |
 
@@ -68,8 +69,18 @@ pub(super) struct Course {
     pub end: Option<CourseEnd>,
     /// Whether it waits for its input.
     pub copies: bool,
-    /// The port that it listens on, and from when.
-    pub listens: Option<(Duration, u16)>,
+    /// The port that it listens on.
+    pub listens: Option<Port>,
+}
+
+/// A port that a program listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Port {
+    /// Since the start.
+    pub at: Duration,
+    pub number: u16,
+    /// Whether HTTP is spoken there; else it sends back what it gets.
+    pub http: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,7 +139,11 @@ impl Program {
                     return course;
                 }
                 Step::Serve(words) => {
-                    course.listens = words.strip_prefix("listen ").and_then(|port| Some((at, port.parse().ok()?)));
+                    let port = |name, http| {
+                        let number = words.strip_prefix(name)?.trim().parse().ok()?;
+                        Some(Port { at, number, http })
+                    };
+                    course.listens = port("listen ", false).or_else(|| port("web ", true));
                     return course;
                 }
             }
@@ -254,9 +269,9 @@ mod tests {
 
     #[test]
     fn a_port_is_open_from_its_time_on() {
-        let port = |words: &[&str]| course(words).listens.map(|(at, port)| (at.as_secs(), port));
-        assert_eq!(port(&["listen", "80"]), Some((0, 80)));
-        assert_eq!(port(&["sh", "-c", "sleep 2; exec listen 7"]), Some((2, 7)));
+        let port = |words: &[&str]| course(words).listens.map(|port| (port.at.as_secs(), port.number, port.http));
+        assert_eq!(port(&["listen", "80"]), Some((0, 80, false)));
+        assert_eq!(port(&["sh", "-c", "sleep 2; exec web 7"]), Some((2, 7, true)));
         for words in [&["listen", "70000"], &["listen", "x"], &["serve", "80"]] {
             assert_eq!(port(words), None, "{words:?}");
         }

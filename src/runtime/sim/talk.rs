@@ -4,6 +4,7 @@ use super::Shared;
 use super::ended::sleep;
 use super::program::{self, Course, Step};
 use super::record::{ContainerRecord, Record, later};
+use super::web;
 use crate::limits::{SIM_OUTPUT_CHUNKS, SIM_PIPE_BYTES};
 use crate::session::{Control, bounded};
 use crate::{
@@ -17,7 +18,7 @@ use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::sync::{mpsc, watch};
 
 /// A line and when it was printed.
@@ -126,29 +127,27 @@ impl Shared {
             let inner = self.reach()?;
             let listens = |record: &Record| match record {
                 Record::Container(record) if record.spec.sandbox_id == sandbox.id && record.state(now).is_running() => {
-                    let (after, number) = record.course().listens?;
-                    let since = later(record.started?, after)?;
-                    (number == port && since <= now).then(|| record.id.clone())
+                    let open = record.course().listens.filter(|open| open.number == port)?;
+                    let since = later(record.started?, open.at)?;
+                    (since <= now).then(|| (record.id.clone(), open.http))
                 }
                 _ => None,
             };
             inner.records.values().find_map(listens)
         };
-        let Some(listener) = listener else {
+        let Some((listener, http)) = listener else {
             let host = sandbox.address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string());
             let reason = "connect: connection refused (simulated)".to_owned();
             return Err(Error::PortClosed { address: format!("{host}:{port}"), reason });
         };
         let (ours, theirs) = tokio::io::duplex(SIM_PIPE_BYTES);
         base::task::spawn("simulated-port", async move {
-            let (mut reader, mut writer) = tokio::io::split(theirs);
-            let echo = async {
+            let answering = async {
                 // Whoever hangs up midway has heard enough.
-                let _ = tokio::io::copy(&mut reader, &mut writer).await;
-                let _ = writer.shutdown().await;
+                let _ = if http { web::answer(theirs).await } else { web::echo(theirs).await };
             };
             tokio::select! {
-                () = echo => {}
+                () = answering => {}
                 _ = self.wait_end(&listener) => {}
             }
         });
