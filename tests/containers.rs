@@ -354,6 +354,81 @@ fn down_removes_every_container() {
 }
 
 #[test]
+fn files_ports_and_a_programs_own_terminal_pass_through() {
+    let Some(cluster) = cluster() else { return };
+    // `kubectl cp` runs tar, which this image has under its other name only.
+    let script = "busybox ln -s busybox /bin/tar; echo served > /tmp/page; exec httpd -f -p 8080 -h /tmp";
+    apply(&cluster, &pod("served", &["sh", "-c", script]));
+    let mut shell = pod("shell", &["sh"]);
+    shell["spec"]["restartPolicy"] = json!("Never");
+    shell["spec"]["containers"][0]["stdin"] = json!(true);
+    shell["spec"]["containers"][0]["tty"] = json!(true);
+    apply(&cluster, &shell);
+    until(&cluster, "served", "{.status.phase}", "Running");
+    until(&cluster, "shell", "{.status.phase}", "Running");
+    wait(&cluster, "the page", || {
+        let page = cluster.kubectl(&["exec", "served", "--", "wget", "-qO-", "http://127.0.0.1:8080/page"])?;
+        Ok((page == "served\n").then_some(()))
+    });
+
+    // Files there and back, and connections to a port, by WebSocket and by SPDY.
+    let folder = tempfile::tempdir().expect("a folder");
+    let sent: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(folder.path().join("sent"), &sent).expect("a file");
+    for websockets in ["true", "false"] {
+        let kubectl = |arguments: &[&str]| {
+            let mut command = cluster.kubectl_command(arguments);
+            command.current_dir(folder.path());
+            command.env("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", websockets);
+            command.env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets);
+            command
+        };
+        for arguments in [["cp", "sent", "served:/tmp/kept"], ["cp", "served:/tmp/kept", "back"]] {
+            let output = kubectl(&arguments).output().expect("kubectl starts");
+            assert!(output.status.success(), "{arguments:?}, {websockets}: {}", text(&output.stderr));
+        }
+        assert!(std::fs::read(folder.path().join("back")).expect("a file") == sent, "websockets {websockets}");
+        std::fs::remove_file(folder.path().join("back")).expect("a file");
+
+        let mut forwarding = kubectl(&["port-forward", "--address", "127.0.0.1", "pod/served", ":8080"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("kubectl starts");
+        let mut lines = BufReader::new(forwarding.stdout.take().expect("piped")).lines();
+        let line = lines.next().expect("a line").expect("text");
+        let address =
+            line.strip_prefix("Forwarding from ").and_then(|rest| rest.split(' ').next()).expect("an address");
+        for _ in 0..3 {
+            let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+            stream.write_all(b"GET /page HTTP/1.0\r\n\r\n").expect("it reads");
+            let mut page = String::new();
+            std::io::Read::read_to_string(&mut stream, &mut page).expect("an answer");
+            assert!(page.ends_with("served\n"), "websockets {websockets}: {page}");
+        }
+        forwarding.kill().expect("it runs");
+        forwarding.wait().expect("it ends");
+    }
+
+    // The container's own shell: what is typed reaches it, and whoever is attached sees it end in order.
+    let line = format!("exec {:?}", cluster.kubectl_command(&["attach", "-it", "shell"]));
+    let mut terminal = Command::new("timeout")
+        .args(["--foreground", "60", "script", "--quiet", "--return", "--command", &line, "/dev/null"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of util-linux");
+    let mut typing = terminal.stdin.take().expect("piped");
+    typing.write_all(b"busybox tty\nexit 7\n").expect("it reads");
+    let ended = terminal.wait_with_output().expect("it ends");
+    drop(typing);
+    let shown = text(&ended.stdout);
+    assert_eq!(ended.status.code(), Some(0), "{shown}");
+    assert!(shown.contains("/dev/"), "{shown}");
+    until(&cluster, "shell", "{.status.containerStatuses[0].state.terminated.exitCode}", "7");
+}
+
+#[test]
 fn a_terminal_and_a_followed_log_pass_through_the_gateway() {
     let Some(cluster) = cluster() else { return };
     apply(&cluster, &pod("steady", &["sleep", "1000000"]));

@@ -3,7 +3,7 @@
 //! The heart is a pure function (`pod::sync`) from what should be, what is and what is remembered to the next steps; one
 //! worker for each pod calls it after everything that happens. Around it: what the engine shows (`observer`), what the
 //! cluster wants (`dispatcher`), volumes, probes, statuses and events, this node's own object and heartbeats, and a server
-//! for logs, exec and attach.
+//! for logs, exec, attach and port-forward.
 //!
 //! Above all the agent fails static: it stops a container only because its pod is deleted, has come to its end, or is
 //! unknown to a list of the cluster that is not older than anything seen before. Masters that are away, young, empty or

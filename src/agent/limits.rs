@@ -75,7 +75,7 @@ pub(crate) const CONFIG_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long fetching one ConfigMap or Secret may take.
 pub(crate) const CONFIG_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Sessions (logs, exec, attach) served at once.
+/// Sessions (logs, exec, attach, port-forward) served at once.
 pub(crate) const SESSIONS_MAX: usize = 256;
 
 /// Connections accepted at once by the agent's server.
@@ -86,6 +86,40 @@ pub(crate) const SESSION_IDLE_MAX: Duration = Duration::from_secs(4 * 3600);
 
 /// A client that does not answer a ping within this time is gone.
 pub(crate) const SESSION_PING: Duration = Duration::from_secs(30);
+
+/// How long an ended program's exit code may take to be known.
+pub(crate) const EXIT_CODE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Pieces of standard input in flight to the program; beyond it the client waits.
+pub(crate) const STDIN_PIECES_MAX: usize = 16;
+
+/// How long a client may take to open the streams of its session, as upstream has it
+/// (`DefaultStreamCreationTimeout` of kubelet's cri/streaming/remotecommand).
+pub(crate) const STREAMS_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a client may take to read the last of a session and to close its connection.
+pub(crate) const SESSION_LINGER: Duration = Duration::from_secs(30);
+
+/// Streams of one exec or attach: it has five, and a client of ours opens no more.
+pub(crate) const SESSION_STREAMS_MAX: usize = 16;
+
+/// Streams of one port-forward, two for each connection: a browser opens six connections at once, a load test a hundred.
+pub(crate) const FORWARD_STREAMS_MAX: usize = 256;
+
+/// How long a pod may take to begin its answer to a proxied request; the master's own deadline is usually shorter.
+pub(crate) const PROXY_HEAD_DEADLINE: Duration = Duration::from_secs(300);
+
+/// Ports of one port-forward over a WebSocket without SPDY, which connects to all of them at once.
+pub(crate) const FORWARD_PORTS_MAX: usize = 16;
+
+/// Pieces in flight on each way of such a port-forward; beyond it the faster side waits.
+pub(crate) const FORWARD_PIECES_MAX: usize = 16;
+
+/// Connections to pods that all port-forwards of the node hold at once.
+pub(crate) const FORWARDED_MAX: usize = 1024;
+
+/// Received bytes of one SPDY connection that wait for whoever reads them: with every session taken a quarter of a GiB.
+pub(crate) const SPDY_UNREAD_MAX: usize = 1024 * 1024;
 
 /// The longest message of a WebSocket session.
 pub(crate) const FRAME_BYTES_MAX: usize = 1024 * 1024;

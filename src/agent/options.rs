@@ -18,7 +18,7 @@ pub struct Options {
     pub dir: PathBuf,
     /// Where volumes that must not reach a disk (Secrets, emptyDir of medium Memory) lie; `None` puts them into `dir`.
     pub memory_dir: Option<PathBuf>,
-    /// Where logs, exec and attach are served.
+    /// Where logs, exec, attach and port-forward are served.
     pub listen: SocketAddr,
     /// The address under which masters reach this node; it is also the host address of its pods.
     pub address: IpAddr,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use base::within;
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderName, HeaderValue, Method, Request, Response};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use identity::{handshake, names};
@@ -36,12 +36,12 @@ struct Place {
     address: SocketAddr,
 }
 
-/// The container of a pod that a request is about, and where it runs.
+/// The pod that a request is about, with its container where one is meant, and where it runs.
 pub struct Found<'a> {
     call: &'a Call,
     target: &'a Target,
     place: Place,
-    /// Its name.
+    /// The container's name; empty where the pod as a whole is meant.
     pub container: String,
 }
 
@@ -56,7 +56,15 @@ impl<'a> Found<'a> {
         Ok(Self { call, target, place: Place::of(&call.api.store.current(), pod)?, container })
     }
 
-    /// Asks the container's agent to do `what`, with those of the client's parameters that the agent understands. The request
+    /// The whole of `pod`.
+    ///
+    /// # Errors
+    /// 400 when the pod has no node; 404 and 500 when its node is not known or not reachable.
+    pub fn whole(call: &'a Call, target: &'a Target, pod: &Value) -> Result<Self, Status> {
+        Ok(Self { call, target, place: Place::of(&call.api.store.current(), pod)?, container: String::new() })
+    }
+
+    /// Asks the pod's agent to do `what`, with those of the client's parameters that the agent understands. The request
     /// has no body; that of the answer is not read yet.
     ///
     /// # Errors
@@ -69,17 +77,42 @@ impl<'a> Found<'a> {
         headers: &[(HeaderName, HeaderValue)],
     ) -> Result<Response<Incoming>, Status> {
         let mut path = format!(
-            "/{what}/{}/{}/{}",
+            "/{what}/{}/{}",
             query::encode(&self.target.namespace),
-            query::encode(self.target.name.as_deref().unwrap_or("")),
-            query::encode(&self.container)
+            query::encode(self.target.name.as_deref().unwrap_or(""))
         );
+        if !self.container.is_empty() {
+            path.push_str(&format!("/{}", query::encode(&self.container)));
+        }
         let mut separator = '?';
         for (key, value) in self.call.query.pairs().filter(|(key, _)| understood.contains(key)) {
             path.push_str(&format!("{separator}{key}={}", query::encode(value)));
             separator = '&';
         }
-        send(self.call, &self.place, method, &path, headers).await
+        let headers = headers.iter().cloned().collect();
+        within(HEAD_DEADLINE, "the agent's answer", send(self.call, &self.place, method, &path, headers, Bytes::new()))
+            .await
+            .map_err(Status::internal)?
+    }
+
+    /// Passes the call on to a port of the pod, with these headers and this body. The pod may take as long to answer as the call has.
+    ///
+    /// # Errors
+    /// 500 when the agent cannot be reached.
+    pub async fn pass(
+        &self,
+        port: u16,
+        uri: &str,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, Status> {
+        let path = format!(
+            "/proxy/{}/{}/{port}?uri={}",
+            query::encode(&self.target.namespace),
+            query::encode(self.target.name.as_deref().unwrap_or("")),
+            query::encode(uri)
+        );
+        send(self.call, &self.place, self.call.method.clone(), &path, headers, body.into()).await
     }
 }
 
@@ -148,7 +181,8 @@ async fn send(
     place: &Place,
     method: Method,
     path: &str,
-    headers: &[(HeaderName, HeaderValue)],
+    headers: HeaderMap,
+    body: Bytes,
 ) -> Result<Response<Incoming>, Status> {
     let Place { node, address } = place;
     let failed = |error: &dyn std::fmt::Display| {
@@ -169,15 +203,10 @@ async fn send(
             debug!(%error, "a connection to an agent ended early");
         }
     });
-    let mut request = Request::builder().method(method).uri(path).header(HOST, address.to_string());
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(&error))?;
-    within(HEAD_DEADLINE, format!("an answer from {address}"), sender.send_request(request))
-        .await
-        .map_err(|error| failed(&error))?
-        .map_err(|error| failed(&error))
+    let request = Request::builder().method(method).uri(path).header(HOST, address.to_string());
+    let mut request = request.body(Full::new(body)).map_err(|error| failed(&error))?;
+    request.headers_mut().extend(headers);
+    sender.send_request(request).await.map_err(|error| failed(&error))
 }
 
 /// What an agent said instead: its own Status, or its text in one of ours.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Uri};
 use hyper::upgrade::OnUpgrade;
 use identity::Caller;
 use objects::selector::Fields;
@@ -42,6 +42,8 @@ pub struct Call {
     pub impersonated_by: Option<String>,
     /// HTTP method.
     pub method: Method,
+    /// Path and query as they came.
+    pub uri: Uri,
     /// Headers.
     pub headers: HeaderMap,
     /// Query parameters.
@@ -149,7 +151,7 @@ async fn dispatch(
     let upgrade = hyper::upgrade::on(&mut request);
     let (mut parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
-    let route = route::parse(parts.uri.path());
+    let route = route::parse(subresource::proxy::own(parts.uri.path()));
     // Questions that need no identity come first, so that a stranger learns nothing else, not even which paths exist.
     match &route {
         Ok(Route::Health(which)) => {
@@ -198,6 +200,7 @@ async fn dispatch(
         caller,
         impersonated_by,
         method: parts.method,
+        uri: parts.uri,
         headers: parts.headers,
         query,
         form: Form::Object,
@@ -216,7 +219,7 @@ async fn dispatch(
         }
         Route::Document => {
             readable(&call.method)?;
-            document(parts.uri.path(), &call.headers)
+            document(call.uri.path(), &call.headers)
         }
         Route::Review(group, plural, namespace) => {
             if call.method != Method::POST {
@@ -259,7 +262,7 @@ async fn resource(
         _ => (None, None),
     };
     let wanted = Attributes {
-        verb: asked_verb(target, verb),
+        verb: subresource::verb(target, verb),
         target: asked_target(target, verb, selected_name.as_deref()),
         selected_node: selected_node.as_deref(),
     };
@@ -281,7 +284,7 @@ async fn resource(
     within(deadline, async {
         let bytes = match verb {
             Verb::Get | Verb::List | Verb::Watch => Default::default(),
-            _ if streams => Default::default(),
+            _ if streams && sub != Some(Subresource::Proxy) => Default::default(),
             _ => body::read(body, call.api.options.body_bytes_max).await?,
         };
         match (sub, verb) {
@@ -311,18 +314,10 @@ fn verb(method: &Method, target: &Target, query: &Query) -> Result<Verb, Status>
         ("PUT", Some(_), _) => Ok(Verb::Update),
         ("PATCH", Some(_), _) => Ok(Verb::Patch),
         ("DELETE", Some(_), None) => Ok(Verb::Delete),
+        ("DELETE", Some(_), Some(sub)) if sub == "proxy" => Ok(Verb::Delete),
+        ("HEAD", Some(_), Some(sub)) if sub == "proxy" => Ok(Verb::Get),
         ("POST", Some(_), Some(_)) => Ok(Verb::Create),
         _ => Err(errors::method_not_allowed()),
-    }
-}
-
-/// The verb that a request has to be allowed: who runs something in a container needs `create`, whatever the HTTP method,
-/// because WebSocket clients can only GET.
-fn asked_verb(target: &Target, verb: Verb) -> &'static str {
-    let is_pod = target.kind.group.is_empty() && target.kind.plural == "pods";
-    match target.subresource.as_deref() {
-        Some("exec" | "attach" | "portforward") if is_pod => Verb::Create.as_str(),
-        _ => verb.as_str(),
     }
 }
 

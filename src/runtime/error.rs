@@ -59,6 +59,14 @@ pub enum Error {
         /// The engine's message.
         reason: String,
     },
+    /// A port of a pod does not take a connection.
+    #[error("dial tcp {address}: {reason}")]
+    PortClosed {
+        /// The pod's address and the port.
+        address: String,
+        /// Why, in the system's words.
+        reason: String,
+    },
     /// The request can never succeed as it stands.
     #[error("invalid request: {reason}")]
     Invalid {
@@ -107,6 +115,7 @@ impl Error {
             Error::ImagePull { .. }
             | Error::EngineUnreachable { .. }
             | Error::PortInUse { .. }
+            | Error::PortClosed { .. }
             | Error::Timeout { .. }
             | Error::Engine { .. }
             | Error::State { .. } => true,

@@ -31,8 +31,8 @@ pub use model::{
     Sandbox, SandboxSpec, Seccomp, Security, State,
 };
 pub use session::{
-    AttachSpec, Change, Event, EventStream, ExecSpec, LogOptions, Output, OutputStream, Session, SessionControl,
-    Source, Stdin, TerminalSize,
+    AttachSpec, Change, Connection, Duplex, Event, EventStream, ExecSpec, LogOptions, Output, OutputStream, Session,
+    SessionControl, Source, Stdin, TerminalSize,
 };
 
 use futures::future::BoxFuture;
@@ -134,6 +134,14 @@ pub trait Runtime: Send + Sync + 'static {
     /// # Errors
     /// [`Error::NotFound`]; [`Error::NotRunning`].
     fn attach<'a>(&'a self, id: &'a str, spec: AttachSpec) -> Answer<'a, Session>;
+
+    /// Connects to a TCP port of a running sandbox, at the address that the engine gave it; with host networking at the
+    /// node's own loopback address, which is where upstream looks too. What listens on the loopback address of a pod with an
+    /// address of its own is not reached.
+    ///
+    /// # Errors
+    /// [`Error::PortClosed`] when nothing takes the connection in time; [`Error::NotRunning`] for a sandbox without an address.
+    fn dial<'a>(&'a self, sandbox: &'a Sandbox, port: u16) -> Answer<'a, Connection>;
 
     /// What happens to containers of this node, so that nobody needs to poll. The stream never ends and reconnects by
     /// itself; it starts with [`Event::Resync`], which is repeated whenever something may have been missed.

@@ -29,6 +29,9 @@ pub const PULL_SILENCE: Duration = Duration::from_secs(300);
 /// The longest pull: tens of gigabytes over a slow line.
 pub const PULL_DEADLINE: Duration = Duration::from_secs(3600);
 
+/// How long a port of a pod may take to accept a connection: it is on this machine, but its program may be busy.
+pub const DIAL_DEADLINE: Duration = Duration::from_secs(10);
+
 /// How long an ended exec may take to be recorded with its exit code: the engine closes the output first.
 pub const EXIT_CODE_DEADLINE: Duration = Duration::from_secs(15);
 
@@ -62,6 +65,9 @@ pub const SIM_PIPE_BYTES: usize = 64 * 1024;
 
 /// Output chunks in flight from a simulated process.
 pub const SIM_OUTPUT_CHUNKS: usize = 16;
+
+/// Most bytes of a request's head that a simulated server reads.
+pub const SIM_HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Lines that a simulated program may print, so that a hostile script does not fill memory.
 pub const SIM_STEPS_MAX: usize = 1000;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Where a piece of output came from. With a terminal everything is [`Source::Stdout`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +69,14 @@ pub struct AttachSpec {
 
 /// Standard input of a session. `shutdown` sends the end of input; dropping it does not.
 pub type Stdin = Pin<Box<dyn AsyncWrite + Send>>;
+
+/// Bytes in both directions.
+pub trait Duplex: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
+
+/// A connection to a port of a pod. `shutdown` ends the direction to the pod; dropping it ends both.
+pub type Connection = Pin<Box<dyn Duplex>>;
 
 /// A terminal's size in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,9 @@
 //! Upstream: `Handshake` and `IsUpgradeRequest` in apimachinery's httpstream, `IsWebSocketRequest` in its wsstream.
 
 use http::HeaderMap;
-use http::header::{CONNECTION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
+use http::header::{
+    CONNECTION, HeaderName, PROXY_AUTHENTICATE, SEC_WEBSOCKET_PROTOCOL, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 
 /// What `Upgrade` says when SPDY is asked for, and what the answer says.
 pub const SPDY: &str = "SPDY/3.1";
@@ -48,6 +50,20 @@ pub fn asked(headers: &HeaderMap) -> Asked {
 /// The first protocol of the client that the server speaks too.
 pub fn choose<'a>(offered: &[String], spoken: &[&'a str]) -> Option<&'a str> {
     offered.iter().find_map(|one| spoken.iter().find(|other| *other == one).copied())
+}
+
+/// Removes the headers that are about one connection and not about the message (RFC 9110, section 7.6.1), and those that `Connection`
+/// names: whoever passes a message on does not pass them.
+pub fn strip_hops(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = listed(headers, CONNECTION.as_str())
+        .iter()
+        .filter_map(|name| HeaderName::try_from(name.as_str()).ok())
+        .collect();
+    let always = [CONNECTION, UPGRADE, TE, TRAILER, TRANSFER_ENCODING, PROXY_AUTHENTICATE];
+    let more = ["keep-alive", "proxy-connection"].map(HeaderName::from_static);
+    for name in named.into_iter().chain(always).chain(more) {
+        headers.remove(name);
+    }
 }
 
 /// The values of a header that may be there several times, each a list.
@@ -99,6 +115,22 @@ mod tests {
         for (headers, expected) in rows {
             assert_eq!(asked(&headers), expected);
         }
+    }
+
+    #[test]
+    fn what_is_about_a_connection_ends_with_it() {
+        let mut given = headers(&[
+            ("connection", "keep-alive, X-Private"),
+            ("connection", "upgrade"),
+            ("keep-alive", "timeout=5"),
+            ("x-private", "1"),
+            ("x-private", "2"),
+            ("upgrade", "websocket"),
+            ("transfer-encoding", "chunked"),
+            ("content-type", "text/plain"),
+        ]);
+        strip_hops(&mut given);
+        assert_eq!(given, headers(&[("content-type", "text/plain")]));
     }
 
     #[test]

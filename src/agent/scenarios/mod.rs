@@ -4,6 +4,7 @@ mod docker;
 mod fake;
 mod masters;
 mod server;
+mod streams;
 
 use crate::{GatewayOptions, Options, run};
 use base::Shutdown;

@@ -8,7 +8,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-async fn connect(port: u16) -> tokio_rustls::client::TlsStream<TcpStream> {
+pub(super) async fn connect(port: u16) -> tokio_rustls::client::TlsStream<TcpStream> {
     let own = ReloadableCert::new(CLUSTER.master_client(1).unwrap()).unwrap();
     let tls = tls::agent_client(&CLUSTER.serving().unwrap(), own).unwrap();
     let name = identity::names::agent_server_name("n").unwrap();
@@ -17,17 +17,26 @@ async fn connect(port: u16) -> tokio_rustls::client::TlsStream<TcpStream> {
 }
 
 async fn get(port: u16, path: &str, headers: &[(&str, &str)]) -> http::Response<hyper::body::Incoming> {
+    ask(port, "GET", path, headers).await
+}
+
+pub(super) async fn ask(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> http::Response<hyper::body::Incoming> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(connect(port).await)).await.unwrap();
     tokio::spawn(connection.with_upgrades());
-    let mut request = Request::get(path).header(header::HOST, "n");
+    let mut request = Request::builder().method(method).uri(path).header(header::HOST, "n");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap()
 }
 
-async fn text(response: http::Response<hyper::body::Incoming>) -> (u16, String) {
+pub(super) async fn text(response: http::Response<hyper::body::Incoming>) -> (u16, String) {
     let code = response.status().as_u16();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
     (code, String::from_utf8_lossy(&bytes).into_owned())
@@ -42,14 +51,14 @@ const UPGRADE: [(&str, &str); 5] = [
 ];
 
 /// Writes one masked binary frame, as a WebSocket client must.
-async fn send(stream: &mut (impl AsyncWriteExt + Unpin), payload: &[u8]) {
+pub(super) async fn send(stream: &mut (impl AsyncWriteExt + Unpin), payload: &[u8]) {
     let mut frame = vec![0x82, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
     frame.extend_from_slice(payload);
     stream.write_all(&frame).await.unwrap();
 }
 
 /// Reads frames until the server closes; the payloads of binary ones.
-async fn receive(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<Vec<u8>> {
+pub(super) async fn receive(stream: &mut (impl AsyncReadExt + Unpin)) -> Vec<Vec<u8>> {
     let mut payloads = Vec::new();
     loop {
         let mut head = [0; 2];

@@ -1,4 +1,5 @@
-//! The protocol of exec and attach over WebSocket: each message begins with the number of its channel. Pure.
+//! The protocol of exec and attach over WebSocket: each message begins with the number of its channel; and how a session's
+//! end is told. Pure.
 
 use runtime::{Output, Source, TerminalSize};
 use serde_json::{Value, json};
@@ -53,9 +54,9 @@ pub(super) fn output(piece: &Output) -> Vec<u8> {
     message
 }
 
-/// The last message: how the program ended, as a Status.
-pub(super) fn ending(code: Result<i32, String>) -> Vec<u8> {
-    let status = match code {
+/// How a program ended, as a Status in upstream's words.
+pub(super) fn status(code: Result<i32, String>) -> Value {
+    match code {
         Ok(0) => json!({"metadata": {}, "status": "Success"}),
         Ok(code) => json!({
             "metadata": {},
@@ -68,9 +69,13 @@ pub(super) fn ending(code: Result<i32, String>) -> Vec<u8> {
             "metadata": {}, "status": "Failure", "reason": "InternalError", "code": 500,
             "message": format!("Internal error occurred: {reason}"),
         }),
-    };
+    }
+}
+
+/// The last message: how the program ended.
+pub(super) fn ending(code: Result<i32, String>) -> Vec<u8> {
     let mut message = vec![ERROR];
-    message.extend_from_slice(status.to_string().as_bytes());
+    message.extend_from_slice(status(code).to_string().as_bytes());
     message
 }
 

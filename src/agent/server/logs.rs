@@ -14,8 +14,9 @@ use runtime::LogOptions;
 const TAIL: (u64, usize) = (80, 2048);
 
 pub(super) async fn answer(State(served): State<Served>, target: Target, RawQuery(query): RawQuery) -> Response {
-    let Ok(place) = served.sessions.clone().try_acquire_owned() else {
-        return refuse(&Status::unavailable("too many sessions on this node"));
+    let place = match served.place() {
+        Ok(place) => place,
+        Err(status) => return refuse(&status),
     };
     match open(&served.context, &target, &query.unwrap_or_default()).await {
         Err(status) => refuse(&status),

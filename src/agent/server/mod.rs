@@ -1,18 +1,24 @@
-//! The agent's own port: logs, exec and attach, for masters only (the TLS set-up refuses everybody else).
+//! The agent's own port: logs, exec, attach, port-forward and proxying, for masters only (the TLS set-up refuses everybody else).
 
+mod channelled;
 mod channels;
+mod forward;
 pub(crate) mod logs;
+mod proxy;
 mod query;
 mod session;
+mod streams;
+mod upgrade;
+mod websocket;
 
 use crate::context::Context;
-use crate::limits::{CONNECTIONS_MAX, SESSIONS_MAX};
+use crate::limits::{CONNECTIONS_MAX, FORWARDED_MAX, SESSIONS_MAX};
 use crate::pod::view;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use base::{Backoff, LogLimit, Stopping, TaskGroup};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -24,18 +30,33 @@ use rustls::ServerConfig;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What the handlers share.
 #[derive(Clone)]
 pub(crate) struct Served {
     pub context: Arc<Context>,
     pub sessions: Arc<Semaphore>,
+    /// Connections to pods.
+    pub forwarded: Arc<Semaphore>,
+    pub stopping: Stopping,
+}
+
+impl Served {
+    /// A place among the sessions.
+    ///
+    /// # Errors
+    /// 503 when all are taken.
+    pub fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let place = Arc::clone(&self.sessions).try_acquire_owned();
+        place.map_err(|_| Status::unavailable("too many sessions on this node"))
+    }
 }
 
 /// Serves on `listener` until `stopping`.
 pub(crate) async fn serve(context: Arc<Context>, listener: TcpListener, tls: Arc<ServerConfig>, stopping: Stopping) {
-    let served = Served { context, sessions: Arc::new(Semaphore::new(SESSIONS_MAX)) };
+    let (sessions, forwarded) = (Arc::new(Semaphore::new(SESSIONS_MAX)), Arc::new(Semaphore::new(FORWARDED_MAX)));
+    let served = Served { context, sessions, forwarded, stopping: stopping.clone() };
     let router = router(served);
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let tasks = TaskGroup::new("agent server");
@@ -88,8 +109,10 @@ fn router(served: Served) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/pods", get(pods))
         .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::answer))
-        .route("/exec/{namespace}/{pod}/{container}", get(session::exec))
-        .route("/attach/{namespace}/{pod}/{container}", get(session::attach))
+        .route("/exec/{namespace}/{pod}/{container}", get(session::exec).post(session::exec))
+        .route("/attach/{namespace}/{pod}/{container}", get(session::attach).post(session::attach))
+        .route("/portForward/{namespace}/{pod}", get(forward::answer).post(forward::answer))
+        .route("/proxy/{namespace}/{pod}/{port}", any(proxy::answer))
         .fallback(|| async { refuse(&Status::no_such_path()) })
         .with_state(served)
 }

@@ -136,6 +136,8 @@ mod tests {
             ("api/v1", format!("{pod}/log"), &["get"], "Pod", "text/plain"),
             ("api/v1", format!("{pod}/exec"), &["get", "post"], "PodExecOptions", "*/*"),
             ("api/v1", format!("{pod}/attach"), &["get", "post"], "PodAttachOptions", "*/*"),
+            ("api/v1", format!("{pod}/portforward"), &["get", "post"], "PodPortForwardOptions", "*/*"),
+            ("api/v1", format!("{pod}/proxy"), &["delete", "get", "patch", "post", "put"], "PodProxyOptions", "*/*"),
             ("api/v1", format!("{pod}/status"), &["get", "patch", "put"], "Pod", "application/json"),
             ("api/v1", "/api/v1/namespaces/{name}/finalize".into(), &["put"], "Namespace", "application/json"),
             (

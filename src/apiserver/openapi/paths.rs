@@ -112,14 +112,28 @@ fn beside(id: &str, own: &str, kind: &Kind, extra: &Subresource) -> Value {
     let sent = schemas::component_of(group, extra.version, extra.kind);
     match extra.name {
         "log" => json!({"get": text_of(operation(&of, "get", STATUS, LOG, None), "text/plain")}),
-        "exec" | "attach" => {
-            let parameters = if extra.name == "exec" { EXEC } else { &EXEC[1..] };
+        "exec" | "attach" | "portforward" => {
+            let parameters = match extra.name {
+                "exec" => EXEC,
+                "attach" => &EXEC[1..],
+                _ => PORTS,
+            };
             let connect = |method: &str| {
                 let mut one = text_of(operation(&of, "connect", STATUS, parameters, None), "*/*");
                 one["operationId"] = json!(format!("connect{method}{id}{end}"));
                 one
             };
             json!({"get": connect("Get"), "post": connect("Post")})
+        }
+        "proxy" => {
+            let connect = |method: &str| {
+                let mut one = text_of(operation(&of, "connect", STATUS, &[], None), "*/*");
+                one["operationId"] = json!(format!("connect{method}{id}{end}"));
+                one
+            };
+            let methods = [("delete", "Delete"), ("get", "Get"), ("patch", "Patch"), ("post", "Post"), ("put", "Put")];
+            let operations = methods.map(|(key, method)| (key.to_owned(), connect(method)));
+            Value::Object(operations.into_iter().collect())
         }
         "approval" => readable_and_writable(&of, own),
         "finalize" => json!({"put": operation(&of, "put", own, WRITING, Some(body("application/json", own)))}),
@@ -194,6 +208,8 @@ const EXEC: &[Parameter] = &[
     ("stdout", "boolean", "Its output is sent."),
     ("tty", "boolean", "It gets a terminal."),
 ];
+
+const PORTS: &[Parameter] = &[("ports", "integer", "Where a WebSocket carries no SPDY: which ports.")];
 
 fn operation(of: &Of, action: &str, answers: &str, parameters: &[Parameter], request: Option<Value>) -> Value {
     let parameters: Vec<Value> = parameters

@@ -10,6 +10,7 @@ mod refusals;
 mod roles;
 mod rows;
 mod services;
+mod streams;
 mod watching;
 mod wire;
 mod writes;

@@ -14,21 +14,21 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
-struct Served {
-    authority: Authority,
+pub(super) struct Served {
+    pub(super) authority: Authority,
     address: SocketAddr,
-    world: World,
+    pub(super) world: World,
     stop: Shutdown,
     task: tokio::task::JoinHandle<Result<(), crate::Error>>,
 }
 
-fn own(credential: identity::Credential) -> Arc<ReloadableCert> {
+pub(super) fn own(credential: identity::Credential) -> Arc<ReloadableCert> {
     ReloadableCert::new(credential).unwrap()
 }
 
-async fn served() -> Served {
+pub(super) async fn served() -> Served {
     let authority = Authority::generate("test").unwrap();
     let server = tls::api_server(&authority.clients().unwrap(), own(authority.api_serving(1, &[]).unwrap())).unwrap();
     let agent_tls = tls::agent_client(&authority.serving().unwrap(), own(authority.master_client(1).unwrap())).unwrap();
@@ -58,7 +58,7 @@ impl Served {
         handshake::connect(Arc::new(config), name, stream, DEADLINE).await.unwrap()
     }
 
-    async fn over_http1(&self, known: bool, request: Request<Full<Bytes>>) -> http::Response<Incoming> {
+    pub(super) async fn over_http1(&self, known: bool, request: Request<Full<Bytes>>) -> http::Response<Incoming> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(self.dial(known, false).await)).await.unwrap();
         tokio::spawn(connection.with_upgrades());
         sender.send_request(request).await.unwrap()
@@ -70,7 +70,7 @@ fn request(method: &str, path: &str, body: &Value) -> Request<Full<Bytes>> {
     Request::builder().method(method).uri(path).header("host", "test").body(Full::new(body.into())).unwrap()
 }
 
-async fn text(response: http::Response<Incoming>) -> (u16, String) {
+pub(super) async fn text(response: http::Response<Incoming>) -> (u16, String) {
     let code = response.status().as_u16();
     let bytes = tokio::time::timeout(DEADLINE, response.into_body().collect()).await.unwrap().unwrap().to_bytes();
     (code, String::from_utf8(bytes.to_vec()).unwrap())

@@ -4,7 +4,10 @@ mod binding;
 mod eviction;
 mod exec;
 mod log;
+mod portforward;
+pub mod proxy;
 mod scale;
+mod upgrade;
 
 use hyper::upgrade::OnUpgrade;
 use objects::{Kind, Status};
@@ -36,6 +39,10 @@ pub enum Subresource {
     Exec,
     /// Joins a container's own streams.
     Attach,
+    /// Connects to a pod's ports.
+    PortForward,
+    /// Passes an HTTP request on to a pod.
+    Proxy,
 }
 
 impl Subresource {
@@ -55,14 +62,24 @@ impl Subresource {
             "log" if declared => Ok(Self::Log),
             "exec" if declared => Ok(Self::Exec),
             "attach" if declared => Ok(Self::Attach),
+            "portforward" if declared => Ok(Self::PortForward),
+            "proxy" if declared => Ok(Self::Proxy),
             _ => Err(Status::no_such_path()),
         }
     }
 
     /// Whether it answers with a stream of bytes, for as long as the client listens.
     pub fn streams(self) -> bool {
-        matches!(self, Self::Log | Self::Exec | Self::Attach)
+        matches!(self, Self::Log | Self::Exec | Self::Attach | Self::PortForward | Self::Proxy)
     }
+}
+
+/// What a request to a target does, in the words of authorization: to connect to a pod is to create, whatever the HTTP method
+/// (upstream since 1.35: `AuthorizePodWebsocketUpgradeCreatePermission`).
+pub fn verb(target: &Target, verb: Verb) -> &'static str {
+    let connects = matches!(target.subresource.as_deref(), Some("exec" | "attach" | "portforward"));
+    let pods = target.kind.group.is_empty() && target.kind.plural == "pods";
+    if connects && pods { Verb::Create.as_str() } else { verb.as_str() }
 }
 
 /// Answers a request to a subresource.
@@ -90,6 +107,33 @@ pub async fn answer(
         (Subresource::Log, Verb::Get) => log::log(call, target, permit).await,
         (Subresource::Exec, Verb::Get | Verb::Create) => exec::exec(call, target, "exec", permit, upgrade).await,
         (Subresource::Attach, Verb::Get | Verb::Create) => exec::exec(call, target, "attach", permit, upgrade).await,
+        (Subresource::PortForward, Verb::Get | Verb::Create) => {
+            portforward::port_forward(call, target, permit, upgrade).await
+        }
+        (Subresource::Proxy, _) => proxy::proxy(call, target, bytes, permit, upgrade).await,
         _ => Err(errors::method_not_allowed()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::{self, Route};
+
+    #[test]
+    fn whoever_connects_creates() {
+        let rows = [
+            ("/api/v1/namespaces/d/pods/p/exec", Verb::Get, "create"),
+            ("/api/v1/namespaces/d/pods/p/attach", Verb::Get, "create"),
+            ("/api/v1/namespaces/d/pods/p/portforward", Verb::Get, "create"),
+            ("/api/v1/namespaces/d/pods/p/portforward", Verb::Create, "create"),
+            ("/api/v1/namespaces/d/pods/p/log", Verb::Get, "get"),
+            ("/api/v1/namespaces/d/pods/p", Verb::Get, "get"),
+            ("/api/v1/namespaces/d/services/exec/status", Verb::Get, "get"),
+        ];
+        for (path, method, expected) in rows {
+            let Ok(Route::Resource(target)) = route::parse(path) else { panic!("{path}") };
+            assert_eq!(verb(&target, method), expected, "{path}");
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! The cases that every backend passes.
 
-use super::bench::{Bench, PATIENCE, assert_fails, eventually, not_found, patiently, pod, read, sandbox_spec};
+use super::bench::{Bench, Kind, PATIENCE, assert_fails, eventually, not_found, patiently, pod, read, sandbox_spec};
 use crate::{
     AttachSpec, Change, EnvVar, Error, Event, ExecSpec, LogOptions, PortMapping, Protocol, PullSpec, State,
     TerminalSize,
 };
 use futures::StreamExt;
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -313,6 +313,37 @@ pub async fn a_busy_port_is_told(bench: &Bench) {
     assert_eq!(left.len(), 1, "a sandbox that cannot start is removed: {left:?}");
     let clash = crate::SandboxSpec { host_network: true, ..with_port("third", host_port) };
     assert_fails!(bench.runtime.run_sandbox(clash).await, Error::Invalid { .. });
+}
+
+pub async fn a_port_of_a_pod_can_be_dialed(bench: &Bench) {
+    let script = match bench.kind {
+        Kind::Docker => "echo web > /tmp/index.html; exec httpd -f -p 80 -h /tmp",
+        Kind::Sim => "exec listen 80",
+    };
+    let sandbox = bench.sandbox("web").await;
+    let id = bench.start(bench.spec(&sandbox, script)).await;
+    let mut connection = eventually("the port is open", || async { bench.runtime.dial(&sandbox, 80).await.ok() }).await;
+    connection.write_all(b"GET /index.html HTTP/1.0\r\n\r\n").await.unwrap();
+    connection.shutdown().await.unwrap();
+    let mut answer = String::new();
+    patiently("an answer and its end", connection.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.contains("HTTP/1."), "{answer}");
+    match bench.runtime.dial(&sandbox, 81).await {
+        Err(error @ Error::PortClosed { .. }) => {
+            let address = sandbox.address.unwrap();
+            let text = error.to_string();
+            assert!(text.starts_with(&format!("dial tcp {address}:81: connect: connection refused")), "{text}");
+        }
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("nothing listens there"),
+    }
+    // A connection that is open ends with its container.
+    let mut connection = bench.runtime.dial(&sandbox, 80).await.unwrap();
+    bench.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
+    let mut rest = Vec::new();
+    // By an end or by a reset, as the program was killed.
+    let _ = patiently("the end of the connection", connection.read_to_end(&mut rest)).await;
+    assert!(bench.runtime.dial(&sandbox, 80).await.is_err());
 }
 
 pub async fn stopping_and_removing_may_be_repeated(bench: &Bench) {

@@ -51,6 +51,7 @@ contract!(
     attach_joins_the_program,
     events_tell_what_happens,
     a_busy_port_is_told,
+    a_port_of_a_pod_can_be_dialed,
     stopping_and_removing_may_be_repeated,
     a_sweep_takes_all_nodes_of_one_cluster,
 );

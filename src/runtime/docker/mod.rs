@@ -17,8 +17,8 @@ mod streams;
 pub use engine::{DEFAULT_SOCKET, Docker};
 
 use crate::{
-    Answer, AttachSpec, ContainerSpec, EventStream, ExecSpec, Image, Info, Listing, LogOptions, OutputStream, Progress,
-    PullSpec, Result, Runtime, Sandbox, SandboxSpec, Scope, Session, Swept,
+    Answer, AttachSpec, Connection, ContainerSpec, EventStream, ExecSpec, Image, Info, Listing, LogOptions,
+    OutputStream, Progress, PullSpec, Result, Runtime, Sandbox, SandboxSpec, Scope, Session, Swept,
 };
 use std::time::Duration;
 
@@ -89,6 +89,10 @@ impl Runtime for Docker {
 
     fn attach<'a>(&'a self, id: &'a str, spec: AttachSpec) -> Answer<'a, Session> {
         Box::pin(self.join(id, spec))
+    }
+
+    fn dial<'a>(&'a self, sandbox: &'a Sandbox, port: u16) -> Answer<'a, Connection> {
+        Box::pin(network::dial(sandbox, port))
     }
 
     fn events(&self) -> EventStream {

@@ -5,12 +5,14 @@ use super::convert::label_filter;
 use super::engine::Docker;
 use crate::image::hex_sha256;
 use crate::labels::{CLUSTER, Labels};
-use crate::limits::{CREATE_DEADLINE, QUESTION_DEADLINE, REMOVE_DEADLINE};
-use crate::{Error, Result};
+use crate::limits::{CREATE_DEADLINE, DIAL_DEADLINE, QUESTION_DEADLINE, REMOVE_DEADLINE};
+use crate::{Connection, Error, Result, Sandbox};
 use bollard::models::{Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptions;
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tracing::{debug, info};
 
 /// The engine's option for the name of a network's bridge.
@@ -22,6 +24,33 @@ pub(super) struct ClusterNetwork {
     pub id: String,
     /// Its address range (CIDR).
     pub range: String,
+}
+
+/// Connects to a port of a sandbox.
+pub(super) async fn dial(sandbox: &Sandbox, port: u16) -> Result<Connection> {
+    let host = if sandbox.host_network { Some(IpAddr::V4(Ipv4Addr::LOCALHOST)) } else { sandbox.address };
+    let host = host.ok_or_else(|| Error::NotRunning { id: sandbox.id.clone() })?;
+    let address = SocketAddr::new(host, port);
+    let closed = |reason: String| Error::PortClosed { address: address.to_string(), reason };
+    match tokio::time::timeout(DIAL_DEADLINE, TcpStream::connect(address)).await {
+        Ok(Ok(stream)) => {
+            // What is typed at the other end must not wait for more.
+            stream.set_nodelay(true).map_err(|error| closed(error.to_string()))?;
+            Ok(Box::pin(stream))
+        }
+        Ok(Err(error)) => Err(closed(format!("connect: {}", words(&error)))),
+        Err(_) => Err(closed("i/o timeout".to_owned())),
+    }
+}
+
+/// A failure in the system's words, as Go shows them.
+fn words(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        std::io::ErrorKind::HostUnreachable => "no route to host".to_owned(),
+        std::io::ErrorKind::NetworkUnreachable => "network is unreachable".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 impl Docker {

@@ -6,7 +6,7 @@
 //! with a line that says that the container is simulated.
 //!
 //! - Every image is present, except those with `missing` in their name: they cannot be pulled either.
-//! - Sandboxes get addresses from a range; nothing answers there.
+//! - Sandboxes get addresses from a range; nothing answers there. [`Runtime::dial`] reaches the ports of `listen N` and `web N`.
 //! - With a folder, everything is kept on disk: an agent that starts anew finds its containers as far on as if they had
 //!   run meanwhile. Without one, they end with the [`Sim`].
 //! - Tests interfere by [`Sim::end`] (a container dies by itself) and [`Sim::set_reachable`] (the engine goes away).
@@ -17,11 +17,13 @@ mod pods;
 mod program;
 mod record;
 mod talk;
+mod web;
 
 use crate::limits::SIM_EVENTS_MAX;
 use crate::{
-    Answer, AttachSpec, ContainerSpec, Error, Event, EventStream, ExecSpec, Image, Info, Listing, LogOptions,
-    OutputStream, Progress, PullProgress, PullSpec, Result, Runtime, Sandbox, SandboxSpec, Scope, Session, image,
+    Answer, AttachSpec, Connection, ContainerSpec, Error, Event, EventStream, ExecSpec, Image, Info, Listing,
+    LogOptions, OutputStream, Progress, PullProgress, PullSpec, Result, Runtime, Sandbox, SandboxSpec, Scope, Session,
+    image,
 };
 use disk::Disk;
 use jiff::Timestamp;
@@ -286,6 +288,10 @@ impl Runtime for Sim {
 
     fn attach<'a>(&'a self, id: &'a str, spec: AttachSpec) -> Answer<'a, Session> {
         Box::pin(async move { self.shared.clone().attach(id, spec) })
+    }
+
+    fn dial<'a>(&'a self, sandbox: &'a Sandbox, port: u16) -> Answer<'a, Connection> {
+        Box::pin(async move { self.shared.clone().dial(sandbox, port) })
     }
 
     fn events(&self) -> EventStream {

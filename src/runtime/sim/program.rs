@@ -14,6 +14,8 @@
 //! | `tail /dev/zero` | uses up its memory: killed (137, out of memory) if there is a memory limit, else runs on |
 //! | `cat` | copies standard input to standard output, until that ends |
 //! | `hostname` | prints the sandbox's host name |
+//! | `listen N` | a server whose port N, by [`Runtime::dial`](crate::Runtime::dial), sends back what it gets |
+//! | `web N` | the same, but it speaks HTTP: see the module `web` |
 //! | a path below `/nonexistent` | cannot be started |
 //! | anything else | is taken for a server: it runs until it is stopped |
 
@@ -67,6 +69,18 @@ pub(super) struct Course {
     pub end: Option<CourseEnd>,
     /// Whether it waits for its input.
     pub copies: bool,
+    /// The port that it listens on.
+    pub listens: Option<Port>,
+}
+
+/// A port that a program listens on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Port {
+    /// Since the start.
+    pub at: Duration,
+    pub number: u16,
+    /// Whether HTTP is spoken there; else it sends back what it gets.
+    pub http: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,7 +138,14 @@ impl Program {
                     course.copies = true;
                     return course;
                 }
-                Step::Serve(_) => return course,
+                Step::Serve(words) => {
+                    let port = |name, http| {
+                        let number = words.strip_prefix(name)?.trim().parse().ok()?;
+                        Some(Port { at, number, http })
+                    };
+                    course.listens = port("listen ", false).or_else(|| port("web ", true));
+                    return course;
+                }
             }
             if at == Duration::MAX {
                 return course;
@@ -244,6 +265,16 @@ mod tests {
         assert_eq!(end(&["tail", "/dev/zero"]), Some((0, 137, true)));
         assert_eq!(end(&["sh", "-c", "sleep 1; false; sleep 0.5 && exit 3; echo no"]), Some((1500, 3, false)));
         assert_eq!(end(&["sh", "-c", "trap 'exit 5' TERM; sleep 1000 & wait"]), Some((1_000_000, 0, false)));
+    }
+
+    #[test]
+    fn a_port_is_open_from_its_time_on() {
+        let port = |words: &[&str]| course(words).listens.map(|port| (port.at.as_secs(), port.number, port.http));
+        assert_eq!(port(&["listen", "80"]), Some((0, 80, false)));
+        assert_eq!(port(&["sh", "-c", "sleep 2; exec web 7"]), Some((2, 7, true)));
+        for words in [&["listen", "70000"], &["listen", "x"], &["serve", "80"]] {
+            assert_eq!(port(words), None, "{words:?}");
+        }
     }
 
     #[test]

@@ -4,11 +4,12 @@ use super::Shared;
 use super::ended::sleep;
 use super::program::{self, Course, Step};
 use super::record::{ContainerRecord, Record, later};
+use super::web;
 use crate::limits::{SIM_OUTPUT_CHUNKS, SIM_PIPE_BYTES};
 use crate::session::{Control, bounded};
 use crate::{
-    Answer, AttachSpec, Error, ExecSpec, LogOptions, Output, OutputStream, Result, Session, SessionControl, Source,
-    Stdin, TerminalSize,
+    Answer, AttachSpec, Connection, Error, ExecSpec, LogOptions, Output, OutputStream, Result, Sandbox, Session,
+    SessionControl, Source, Stdin, TerminalSize,
 };
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -73,7 +74,7 @@ impl Shared {
                 Err(reason) => Course {
                     lines: vec![(Duration::ZERO, Source::Stdout, reason)],
                     end: Some(program::CourseEnd { at: Duration::ZERO, code: 127, oom_killed: false }),
-                    copies: false,
+                    ..Course::default()
                 },
             }
         };
@@ -118,6 +119,39 @@ impl Shared {
             logged
         };
         Ok(Session { stdin, output, control: SessionControl::new(control) })
+    }
+
+    pub(super) fn dial(self: Arc<Self>, sandbox: &Sandbox, port: u16) -> Result<Connection> {
+        let now = self.clock.now();
+        let listener = {
+            let inner = self.reach()?;
+            let listens = |record: &Record| match record {
+                Record::Container(record) if record.spec.sandbox_id == sandbox.id && record.state(now).is_running() => {
+                    let open = record.course().listens.filter(|open| open.number == port)?;
+                    let since = later(record.started?, open.at)?;
+                    (since <= now).then(|| (record.id.clone(), open.http))
+                }
+                _ => None,
+            };
+            inner.records.values().find_map(listens)
+        };
+        let Some((listener, http)) = listener else {
+            let host = sandbox.address.map_or_else(|| "127.0.0.1".to_owned(), |address| address.to_string());
+            let reason = "connect: connection refused (simulated)".to_owned();
+            return Err(Error::PortClosed { address: format!("{host}:{port}"), reason });
+        };
+        let (ours, theirs) = tokio::io::duplex(SIM_PIPE_BYTES);
+        base::task::spawn("simulated-port", async move {
+            let answering = async {
+                // Whoever hangs up midway has heard enough.
+                let _ = if http { web::answer(theirs).await } else { web::echo(theirs).await };
+            };
+            tokio::select! {
+                () = answering => {}
+                _ = self.wait_end(&listener) => {}
+            }
+        });
+        Ok(Box::pin(ours))
     }
 
     fn running(&self, id: &str) -> Result<ContainerRecord> {

@@ -26,6 +26,8 @@ pub(super) static POD: Declaration = Declaration {
         below("eviction", "policy", "v1", "Eviction", &["create"]),
         below("exec", "", "v1", "PodExecOptions", &["create", "get"]),
         below("log", "", "v1", "Pod", &["get"]),
+        below("portforward", "", "v1", "PodPortForwardOptions", &["create", "get"]),
+        below("proxy", "", "v1", "PodProxyOptions", &["create", "delete", "get", "patch", "update"]),
     ],
     selects: &[
         "spec.nodeName",
