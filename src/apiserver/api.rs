@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base::{LogLimit, Stopping};
-use objects::Status;
+use objects::{Kind, Status, kind};
 use store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
@@ -76,6 +76,11 @@ impl Api {
             joins: Mutex::new(Bucket { tokens: JOINS_AT_ONCE, at: Instant::now() }),
             options,
         })
+    }
+
+    /// The kind behind `/apis/GROUP/VERSION/PLURAL`, as it is served now; the core group is empty.
+    pub fn kind(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
+        kind::by_plural(group, version, plural).cloned()
     }
 
     /// Room for one request, for as long as the permit lives.

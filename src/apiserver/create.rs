@@ -25,13 +25,13 @@ const SUFFIX_LENGTH: usize = 5;
 /// ending, 409 when the name is taken.
 pub async fn create(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response, Status> {
     let options = WriteOptions::parse(call, "CreateOptions")?;
-    let (value, warnings) = body::object(target.kind, &call.headers, bytes)?;
-    let warnings = options.judge(target.kind, &warnings)?;
+    let (value, warnings) = body::object(&target.kind, &call.headers, bytes)?;
+    let warnings = options.judge(&target.kind, &warnings)?;
     if write::revision_in(&value)?.is_some() {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
     let stored = store(call, target, &options, value, true).await?;
-    let response = reply::object(call, target.kind, 201, &stored)?;
+    let response = reply::object(call, &target.kind, 201, &stored)?;
     Ok(reply::warn(response, &warnings))
 }
 
@@ -46,7 +46,7 @@ pub async fn store(
     mut value: Value,
     track: bool,
 ) -> Result<Arc<Stored>, Status> {
-    let kind: &Kind = target.kind;
+    let kind: &Kind = &target.kind;
     place(target, &mut value)?;
     canonical::canonicalize(kind, &mut value)?;
     let generated = value["metadata"]["name"].as_str().unwrap_or("").is_empty();
@@ -111,7 +111,7 @@ fn prepare(
     let now = write::now();
     if !target.kind.is_stored() {
         // What came in another form is checked and kept in the stored one.
-        defaulting::apply(target.kind, &mut value);
+        defaulting::apply(&target.kind, &mut value);
         target.kind.to_stored(&mut value);
         canonical::canonicalize(kind, &mut value)?;
     }

@@ -39,8 +39,8 @@ pub enum Deleted {
 pub async fn delete(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response, Status> {
     let options = options(call, bytes)?;
     match remove(call, target, &options).await? {
-        Deleted::Gone(stored) => Ok(reply::success(200, target.kind, &stored.key.name, &stored.face().uid)),
-        Deleted::Leaving(stored) => reply::object(call, target.kind, 200, &stored),
+        Deleted::Gone(stored) => Ok(reply::success(200, &target.kind, &stored.key.name, &stored.face().uid)),
+        Deleted::Leaving(stored) => reply::object(call, &target.kind, 200, &stored),
     }
 }
 
@@ -51,7 +51,7 @@ pub async fn delete(call: &Call, target: &Target, bytes: &[u8]) -> Result<Respon
 pub async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response, Status> {
     let options = options(call, bytes)?;
     let selection = Selection::parse(target, &call.query)?;
-    let kind: &Kind = target.kind;
+    let kind: &Kind = &target.kind;
     let state = revision::state(call, Wanted::Fresh, &kind.resource()).await?;
     let selected: Vec<Arc<Stored>> = selection.of(&state, None).cloned().collect();
     let mut removals: Vec<BoxFuture<'_, Result<(), Status>>> = Vec::with_capacity(selected.len());

@@ -36,7 +36,7 @@ impl Selection {
         let labels = query.get("labelSelector").map_or_else(|| Ok(Labels::everything()), Labels::parse)?;
         let fields = query
             .get("fieldSelector")
-            .map_or_else(|| Ok(Fields::everything()), |text| Fields::parse(target.kind, text))?;
+            .map_or_else(|| Ok(Fields::everything()), |text| Fields::parse(&target.kind, text))?;
         Ok(Self { target: target.clone(), labels, fields })
     }
 
@@ -121,7 +121,7 @@ pub async fn list(call: &Call, target: &Target) -> Result<Response, Status> {
         Err(status) if status.code == 410 => return Ok(expired(status, from)),
         other => other?,
     };
-    let (kind, form) = (Arc::clone(target.kind), call.form);
+    let (kind, form) = (Arc::clone(&target.kind), call.form);
     let page = Page { selection, limit, from, state };
     // Only splicing is cheap enough to be done between other requests.
     let bytes = if form == Form::Object {

@@ -90,7 +90,7 @@ pub async fn patch(call: &Call, target: &Target, bytes: &[u8]) -> Result<Respons
         let message = "Required value: is required for apply patch".to_owned();
         return Err(invalid_option("PatchOptions", "fieldManager", "FieldValueRequired", message));
     }
-    let kind: &Kind = target.kind;
+    let kind: &Kind = &target.kind;
     let subresource = target.subresource.as_deref();
     if let Patch::Apply(value, _) = &patch {
         fits(target, value)?;
@@ -138,11 +138,11 @@ async fn create_by_apply(
     }
     // To patch is not to create, although apply does either.
     router::authorize_creation(call, target).await?;
-    let made = objects::patch::apply(target.kind, None, value, &options.manager, *force, &write::now(), None)?;
-    let (mut made, warnings) = decoded(target.kind, options, patch, made, odd, &[])?;
+    let made = objects::patch::apply(&target.kind, None, value, &options.manager, *force, &write::now(), None)?;
+    let (mut made, warnings) = decoded(&target.kind, options, patch, made, odd, &[])?;
     made["metadata"]["name"] = Value::String(target.name.clone().unwrap_or_default());
     let stored = create::store(call, target, options, made, false).await?;
-    Ok(reply::warn(reply::object(call, target.kind, 201, &stored)?, &warnings))
+    Ok(reply::warn(reply::object(call, &target.kind, 201, &stored)?, &warnings))
 }
 
 /// An applied configuration must be of the object in the path.

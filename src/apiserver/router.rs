@@ -149,7 +149,8 @@ async fn dispatch(
     let upgrade = hyper::upgrade::on(&mut request);
     let (mut parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
-    let route = route::parse(parts.uri.path());
+    let find = |group: &str, version: &str, plural: &str| api.kind(group, version, plural);
+    let route = route::parse(parts.uri.path(), &find);
     // Questions that need no identity come first, so that a stranger learns nothing else, not even which paths exist.
     match &route {
         Ok(Route::Health(which)) => {
@@ -252,7 +253,7 @@ async fn resource(
 ) -> Result<Response, Status> {
     let (selected_node, selected_name) = match call.query.get("fieldSelector") {
         Some(text) if matches!(verb, Verb::List | Verb::Watch) => {
-            let fields = Fields::parse(target.kind, text)?;
+            let fields = Fields::parse(&target.kind, text)?;
             let exact = |path: &str| fields.exact(path).map(str::to_owned);
             (exact("spec.nodeName"), exact("metadata.name"))
         }
@@ -265,7 +266,7 @@ async fn resource(
     };
     let deadline = call.deadline;
     within(deadline, authorize(call, &wanted)).await?;
-    let sub = target.subresource.as_deref().map(|name| Subresource::of(target.kind, name)).transpose()?;
+    let sub = target.subresource.as_deref().map(|name| Subresource::of(&target.kind, name)).transpose()?;
     let streams = verb == Verb::Watch || sub.is_some_and(Subresource::streams);
     let load = match verb {
         _ if streams => Load::Longrunning,

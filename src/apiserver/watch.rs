@@ -61,7 +61,7 @@ pub async fn watch(call: &Call, target: &Target, longrunning: OwnedSemaphorePerm
     };
     let now = Instant::now();
     let feed = Feed {
-        kind: Arc::clone(target.kind),
+        kind: Arc::clone(&target.kind),
         selection,
         form: call.form,
         include,

@@ -167,13 +167,13 @@ pub async fn replace(
     let Replacement { old, old_value, mut new, subresource, track } = replacement;
     let kind = target.kind.stored();
     forget_revision(&mut new);
-    canonical::canonicalize(target.kind, &mut new)?;
+    canonical::canonicalize(&target.kind, &mut new)?;
     // What came in another form is checked and kept in the stored one.
     let converted;
     let old_value = if target.kind.is_stored() {
         old_value
     } else {
-        defaulting::apply(target.kind, &mut new);
+        defaulting::apply(&target.kind, &mut new);
         target.kind.to_stored(&mut new);
         canonical::canonicalize(kind, &mut new)?;
         let mut value = reply::damaged(old.to_value())?;

@@ -77,7 +77,7 @@ impl Kind {
     }
 
     /// The form in which this kind's objects are stored: itself for most kinds.
-    pub fn stored(&'static self) -> &'static Kind {
+    pub fn stored(&self) -> &Kind {
         let stored = self.declared.convert.and_then(|convert| by_kind(convert.of.0, convert.of.1));
         stored.map_or(self, |kind| &**kind)
     }

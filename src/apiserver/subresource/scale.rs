@@ -37,7 +37,7 @@ pub async fn answer(call: &Call, target: &Target, verb: Verb, bytes: &[u8]) -> R
         let (old, mut old_value) = write::read(call, target).await?;
         let before = scale_of(&old, &old_value)?;
         let after = change.applied(&before)?;
-        let replicas = check(target.kind, &old, &after)?;
+        let replicas = check(&target.kind, &old, &after)?;
         if write::revision_in(&after)?.is_some_and(|given| given != old.revision.0) {
             return Err(errors::modified(&old.key));
         }
