@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use objects::{Key, Kind, Object, Status, canonical, defaulting, lifecycle, managed, validation};
+use objects::{Key, Kind, Object, Status, canonical, defaulting, lifecycle, managed};
 use serde_json::{Value, json};
 use state::{Change, Precondition, Refusal, Revision, Stored};
 use store::Error;
@@ -11,7 +11,7 @@ use crate::reply::{self, Response};
 use crate::route::Target;
 use crate::router::Call;
 use crate::write::{self, WriteOptions};
-use crate::{admission, allocation, body, errors, escalation};
+use crate::{admission, allocation, body, custom_kinds, definitions, errors, escalation};
 
 /// How often another random suffix is drawn when the name is taken; upstream's.
 const NAMES_MAX: usize = 8;
@@ -61,6 +61,13 @@ pub async fn store(
         let mut preconditions = Vec::new();
         if kind.namespaced {
             preconditions.push(Precondition::Active(Key::new("namespaces", "", &target.namespace)));
+        }
+        if let Some(custom) = &kind.custom {
+            // A definition that goes takes its objects along: none may come meanwhile, nor under another of its name.
+            let (name, uid) = custom.definition();
+            let definition = Key::new(custom_kinds::definitions(), "", name);
+            preconditions.push(Precondition::Exists { key: definition.clone(), uid: Some(uid.into()) });
+            preconditions.push(Precondition::Active(definition));
         }
         preconditions.push(Precondition::Absent(key.clone()));
         preconditions.extend(beside.preconditions);
@@ -116,12 +123,14 @@ fn prepare(
         canonical::canonicalize(kind, &mut value)?;
     }
     defaulting::apply(kind, &mut value);
+    definitions::default(kind, &mut value);
     lifecycle::prepare_create(kind, &mut value, &base::random::uid(), &now, &base::random::suffix(SUFFIX_LENGTH))?;
+    definitions::begin(kind, &mut value);
     defaulting::admission_defaults(kind, &mut value);
     canonical::canonicalize(kind, &mut value)?;
     escalation::check(call, target, None, &value)?;
     admission::create(call, target, &value)?;
-    write::check(kind, value["metadata"]["name"].as_str().unwrap_or(""), validation::create(kind, &value))?;
+    write::check(kind, value["metadata"]["name"].as_str().unwrap_or(""), definitions::judge_new(kind, &value))?;
     if track {
         managed::update(kind, None, &mut value, &options.manager, &now, None)?;
     }

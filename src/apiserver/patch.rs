@@ -64,6 +64,19 @@ impl Patch {
         }
     }
 
+    /// Refuses what needs a table of fields for a kind that has none.
+    ///
+    /// # Errors
+    /// 415 for a strategic merge patch of a custom resource.
+    pub fn suits(&self, kind: &Kind) -> Result<(), Status> {
+        match self {
+            Self::Strategic(_) if kind.custom.is_some() => Err(body::unsupported(
+                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The changed object.
     fn apply_to(&self, kind: &Kind, old: &Value, manager: &str, subresource: Option<&str>) -> Result<Value, Status> {
         match self {
@@ -85,6 +98,7 @@ impl Patch {
 pub async fn patch(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response, Status> {
     let options = WriteOptions::parse(call, "PatchOptions")?;
     let (patch, odd) = Patch::read(call, bytes)?;
+    patch.suits(&target.kind)?;
     let applies = matches!(patch, Patch::Apply(..));
     if applies && !options.manager_named {
         let message = "Required value: is required for apply patch".to_owned();
