@@ -4,7 +4,7 @@
 //! here between requests but an index of the roles: what a cluster knows is in the store, and what only this master knows
 //! comes from [`Cluster`].
 //!
-//! Deliberately absent: custom resources, aggregated API servers, admission webhooks.
+//! Deliberately absent: aggregated API servers, admission webhooks, conversion webhooks.
 
 mod admission;
 mod agent_proxy;

@@ -133,7 +133,7 @@ pub async fn list(call: &Call, target: &Target) -> Result<Response, Status> {
     let (kind, form) = (Arc::clone(&target.kind), call.form);
     let page = Page { selection, limit, from, state };
     // Only splicing is cheap enough to be done between other requests.
-    let bytes = if form == Form::Object {
+    let bytes = if form == Form::Object && kind.shows_what_is_stored() {
         page.render(&kind, form, include)?
     } else {
         tokio::task::spawn_blocking(move || page.render(&kind, form, include)).await.map_err(Status::internal)??

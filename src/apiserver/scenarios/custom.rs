@@ -322,9 +322,14 @@ async fn rules_see_what_was_and_cost_what_they_may() {
     ]);
     rules["properties"]["hosts"]["maxItems"] = json!(10);
     rules["properties"]["hosts"]["items"]["maxLength"] = json!(20);
+    // In a list without a bound, a rule that costs little is still within what may be spent.
+    rules["properties"]["ports"]["items"]["x-kubernetes-validations"] =
+        json!([{"rule": "self.port > 0", "messageExpression": "'no port ' + string(self.port)"}]);
     definition["spec"]["versions"].as_array_mut().unwrap().truncate(1);
     world.define(&definition).await;
     world.post(V1, &crontab("a", json!({"cron": "x", "replicas": 3}))).await.expect(201);
+    let bad = crontab("b", json!({"cron": "x", "ports": [{"port": 1}, {"port": 0}]}));
+    world.refuses("POST", V1, JSON, &bad, INVALID, "spec.ports[1]: Invalid value: no port 0").await;
     let path = format!("{V1}/a");
     world.refuses("PATCH", &path, MERGE, &json!({"spec": {"replicas": 2}}), INVALID, "never fewer").await;
     world.patch(&path, "merge-patch", &json!({"spec": {"replicas": 4}})).await.expect(200);
@@ -337,4 +342,193 @@ async fn rules_see_what_was_and_cost_what_they_may() {
         "value": {"type": "array", "items": {"type": "string"}, "x-kubernetes-validations":
             [{"rule": "self.all(a, self.all(b, a == b || a.contains(b)))"}]}}]);
     world.refuses("PATCH", CRD, JSON_PATCH, &dear, INVALID, "exceeds budget by factor of").await;
+}
+
+/// The definition with another schema.
+fn with_schema(schema: Value) -> Value {
+    let mut definition = crontabs();
+    definition["spec"]["versions"] =
+        json!([{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]);
+    definition
+}
+
+fn ruled(rule: &str) -> Value {
+    with_schema(json!({"type": "object", "properties": {"spec": {"type": "object",
+        "properties": {"text": {"type": "string"}, "list": {"type": "array", "items": {"type": "string"}}},
+        "x-kubernetes-validations": [{"rule": rule}]}}}))
+}
+
+#[tokio::test]
+async fn definitions_made_to_hurt_are_refused_and_change_nothing() {
+    let world = World::new().await;
+    let nested = |levels: usize| {
+        let open = r#"{"type":"object","properties":{"a":"#.repeat(levels);
+        let text = with_schema(json!("HERE")).to_string();
+        text.replace("\"HERE\"", &format!("{open}{{\"type\":\"string\"}}{}", "}}".repeat(levels)))
+    };
+    let (deep, deeper) = (nested(10_000), nested(150));
+    let text = |value: Value| value.to_string();
+    let wide: serde_json::Map<String, Value> =
+        (0..70_000).map(|at| (format!("p{at}"), json!({"type": "string"}))).collect();
+    let wide = text(with_schema(json!({"type": "object", "properties": wide})));
+    let pattern = |pattern: &str| {
+        text(with_schema(json!({"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}})))
+    };
+    let changed = |path: &str, value: Value| {
+        let mut definition = crontabs();
+        *definition.pointer_mut(path).unwrap() = value;
+        text(definition)
+    };
+    let reference = text(with_schema(json!({"type": "object", "properties": {"a": {"$ref": "#"}}})));
+    let huge = pattern(&"a".repeat(400_000));
+    let bomb = pattern("((a{0,1000}){0,1000}){0,1000}");
+    let wrong = pattern("(");
+    let dear = text(ruled("self.list.all(a, self.list.all(b, self.list.all(c, a == b || b == c)))"));
+    let typed = text(ruled("self.text + 1 == 2"));
+    let unknown = text(ruled("self.nope == 'x'"));
+    let broken = text(ruled("self.text =="));
+    let no_truth = text(ruled("self.text"));
+    let long = text(ruled(&format!("self.text == '{}'", "x".repeat(200_000))));
+    let brackets = text(ruled(&format!("{}true{}", "(".repeat(10_000), ")".repeat(10_000))));
+    let webhook = json!({"strategy": "Webhook", "webhook": {"conversionReviewVersions": ["v1"],
+        "clientConfig": {"url": "https://example.com/convert"}}});
+    let mut converts = crontabs();
+    converts["spec"]["conversion"] = webhook;
+    let converts = text(converts);
+    let misnamed = changed("/metadata/name", json!("other.stable.example.com"));
+    let upper = changed("/spec/names/plural", json!("CronTabs"));
+    let group = changed("/spec/group", json!("nodot"));
+    let protected = {
+        let mut definition = crontabs();
+        definition["spec"]["group"] = json!("stable.k8s.io");
+        definition["metadata"]["name"] = json!("crontabs.stable.k8s.io");
+        text(definition)
+    };
+    let stored_twice = changed("/spec/versions/1/storage", json!(true));
+    let untyped = text(with_schema(json!({"properties": {"a": {}}})));
+    let rows: Vec<(&str, Wanted, &str)> = vec![
+        (&deep, BAD, "nests deeper"),
+        (&deeper, INVALID, "nests deeper than 100 levels"),
+        (&wide, INVALID, "holds more than 65536 schemas"),
+        (&reference, INVALID, "$ref"),
+        (&huge, INVALID, "pattern"),
+        (&bomb, INVALID, "pattern"),
+        (&wrong, INVALID, "pattern"),
+        (&dear, INVALID, "exceeds budget"),
+        (&typed, INVALID, "no matching overload"),
+        (&unknown, INVALID, "undefined field 'nope'"),
+        (&broken, INVALID, "Syntax error"),
+        (&no_truth, INVALID, "must evaluate to bool"),
+        (&long, INVALID, "rule"),
+        (&brackets, INVALID, "rule"),
+        (&converts, INVALID, "does not call conversion webhooks yet"),
+        (&misnamed, INVALID, "must be spec.names.plural"),
+        (&upper, INVALID, "spec.names.plural"),
+        (&group, INVALID, "should be a domain with at least one dot"),
+        (&protected, INVALID, "protected"),
+        (&stored_twice, INVALID, "must have exactly one version marked as storage version"),
+        (&untyped, INVALID, "must not be empty at the root"),
+    ];
+    for (body, wanted, words) in rows {
+        let answer = world.send(admin(), "POST", CRDS, &[("content-type", JSON)], body.as_bytes()).await;
+        let about: String = body.chars().rev().take(120).collect::<Vec<_>>().into_iter().rev().collect();
+        assert_eq!(
+            (answer.code, answer.value()["reason"].as_str()),
+            (wanted.0, Some(wanted.1)),
+            "{words} {about}: {:.2000}",
+            answer.text
+        );
+        assert!(answer.text.contains(words), "{words}: {:.2000}", answer.text);
+        assert!(answer.text.len() < 100_000, "{words}: {} bytes", answer.text.len());
+    }
+    assert_eq!(world.get(CRDS).await.expect(200)["items"], json!([]));
+}
+
+#[tokio::test]
+async fn bodies_and_places_that_are_none_are_refused() {
+    let world = World::new().await;
+    world.define(&crontabs()).await;
+    let deep =
+        format!(r#"{{"metadata":{{"name":"x"}},"spec":{{"cron":{}1{}}}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    let answer = world.send(admin(), "POST", V1, &[("content-type", JSON)], deep.as_bytes()).await;
+    assert_eq!(answer.code, 400, "{:.500}", answer.text);
+    for (method, path, code) in [
+        ("GET", "/apis/stable.example.com/v3/namespaces/d/crontabs", 404),
+        ("GET", "/apis/stable.example.com/v1/crontabs/a", 404),
+        ("GET", "/apis/stable.example.com/v1/namespaces/d/others", 404),
+        ("POST", "/apis/stable.example.com/v1/crontabs", 405),
+        ("DELETE", "/apis/stable.example.com/v1/crontabs", 405),
+        ("POST", "/apis/stable.example.com/v1/namespaces/none/crontabs", 404),
+    ] {
+        let body = crontab("a", json!({"cron": "x"})).to_string();
+        let answer = world.send(admin(), method, path, &[("content-type", JSON)], body.as_bytes()).await;
+        assert_eq!(answer.code, code, "{method} {path}: {}", answer.text);
+    }
+    // A definition that is gone between the look and the write.
+    world.direct.intrude(|direct| {
+        let key = objects::Key::new(crate::custom_kinds::definitions(), "", "crontabs.stable.example.com");
+        direct.write(vec![state::Change::Delete { key }]);
+    });
+    world.post(V1, &crontab("late", json!({"cron": "x"}))).await.expect(404);
+    world.get(V1).await.expect(404);
+}
+
+#[tokio::test]
+async fn kinds_of_the_server_keep_their_names() {
+    let world = World::new().await;
+    let mut pods = crontabs();
+    pods["spec"]["names"] = json!({"plural": "pods", "singular": "pod", "kind": "Pod", "shortNames": ["po"]});
+    pods["metadata"]["name"] = json!("pods.stable.example.com");
+    world.define(&pods).await;
+    // Another group: both are served, each under its own path.
+    assert_eq!(world.get("/api/v1/namespaces/d/pods").await.expect(200)["apiVersion"], "v1");
+    let own = world.get("/apis/stable.example.com/v1/namespaces/d/pods").await.expect(200);
+    assert_eq!(own["apiVersion"], "stable.example.com/v1");
+}
+
+#[tokio::test]
+async fn fields_that_do_not_exist_are_named_wherever_they_are() {
+    let world = World::new().await;
+    world
+        .define(&with_schema(json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "known": {"type": "string"},
+            "either": {"x-kubernetes-int-or-string": true},
+            "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            "template": {"type": "object", "x-kubernetes-embedded-resource": true,
+                "x-kubernetes-preserve-unknown-fields": true},
+        }}}})))
+        .await;
+    let body = r#"{"metadata":{"name":"a","odd":1},"spec":{"known":"1","known":"2","odd":1,"either":"80%",
+        "free":{"x":{"y":[1,null]}},"template":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p","odd":1},"spec":{"z":1}}}}"#;
+    let odd = ["duplicate field", "spec.known", "metadata.odd", "spec.odd", "spec.template.metadata.odd"];
+    let post = async |query: &str| world.send(admin(), "POST", &format!("{V1}{query}"), &[], body.as_bytes()).await;
+    let strict = post("?fieldValidation=Strict").await.expect(400);
+    let warned = post("").await;
+    for words in odd {
+        assert!(strict["message"].as_str().unwrap().contains(words), "{words}: {strict}");
+        assert!(warned.warnings().iter().any(|text| text.contains(words)), "{words}: {:?}", warned.warnings());
+    }
+    let made = warned.expect(201);
+    let template = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"z": 1}});
+    let spec = json!({"known": "2", "either": "80%", "free": {"x": {"y": [1, null]}}, "template": template});
+    assert_eq!(made["spec"], spec);
+    // A write that changes nothing is none.
+    let again = world.put(&format!("{V1}/a"), &made).await.expect(200);
+    assert_eq!(again["metadata"], made["metadata"]);
+    // A default that comes later is seen in what was stored before.
+    let default = json!([{"op": "add", "value": {"type": "integer", "default": 7},
+        "path": "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/late"}]);
+    world.patch(CRD, "json-patch", &default).await.expect(200);
+    let read = world.get(&format!("{V1}/a")).await.expect(200);
+    assert_eq!(
+        (&read["spec"]["late"], &read["metadata"]["resourceVersion"]),
+        (&json!(7), &made["metadata"]["resourceVersion"])
+    );
+    // A version without a schema for a part keeps nothing of it; one that preserves everything keeps all.
+    world.delete(CRD).await.expect(200);
+    world.patch(CRD, "merge-patch", &json!({"metadata": {"finalizers": null}})).await.expect(200);
+    world.define(&with_schema(json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true}))).await;
+    let kept =
+        world.post(&format!("{V1}?fieldValidation=Strict"), &crontab("b", json!({"any": [1]}))).await.expect(201);
+    assert_eq!(kept["spec"], json!({"any": [1]}));
 }
