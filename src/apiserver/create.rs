@@ -53,7 +53,7 @@ pub async fn store(
     let mut attempts = NAMES_MAX;
     loop {
         attempts -= 1;
-        let mut object = prepare(call, target, options, value.clone(), track)?;
+        let mut object = prepare(call, target, options, value.clone(), track).await?;
         let beside = allocation::of_new(call, target, &mut object).await?;
         let name = object["metadata"]["name"].as_str().unwrap_or("").to_owned();
         let key = Key::new(kind.resource(), &target.namespace, &name);
@@ -107,7 +107,7 @@ fn place(target: &Target, value: &mut Value) -> Result<(), Status> {
 }
 
 /// The object as it is stored, once more for each drawn name.
-fn prepare(
+async fn prepare(
     call: &Call,
     target: &Target,
     options: &WriteOptions,
@@ -130,7 +130,7 @@ fn prepare(
     canonical::canonicalize(kind, &mut value)?;
     escalation::check(call, target, None, &value)?;
     admission::create(call, target, &value)?;
-    write::check(kind, value["metadata"]["name"].as_str().unwrap_or(""), definitions::judge_new(kind, &value))?;
+    write::check(kind, value["metadata"]["name"].as_str().unwrap_or(""), definitions::judge_new(kind, &value).await?)?;
     if track {
         managed::update(kind, None, &mut value, &options.manager, &now, None)?;
     }

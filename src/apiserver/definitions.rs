@@ -1,7 +1,7 @@
 //! What writes of CustomResourceDefinitions need beyond the generic path: `schemas` fills in, judges and marks them.
 
 use objects::validation::{self, forbidden};
-use objects::{Cause, Kind};
+use objects::{Cause, Kind, Status};
 use schemas::definition;
 use serde_json::Value;
 
@@ -40,26 +40,40 @@ pub fn end(kind: &Kind, value: &mut Value, now: &str) {
 }
 
 /// What is wrong with a new object of any kind.
-pub fn judge_new(kind: &Kind, value: &Value) -> Vec<Cause> {
+///
+/// # Errors
+/// 500 when the judge itself fell over.
+pub async fn judge_new(kind: &Kind, value: &Value) -> Result<Vec<Cause>, Status> {
     if !describes_kinds(kind) {
-        return validation::create(kind, value);
+        return Ok(validation::create(kind, value));
     }
-    let mut causes = definition::create(value, Some(CEL));
-    causes.extend(webhook(value));
-    causes
+    let value = value.clone();
+    aside(move || definition::create(&value, Some(CEL)).into_iter().chain(webhook(&value)).collect()).await
 }
 
 /// What is wrong with replacing an object of any kind by another.
-pub fn judge_change(kind: &Kind, old: &Value, new: &Value, subresource: Option<&str>) -> Vec<Cause> {
+///
+/// # Errors
+/// As [`judge_new`].
+pub async fn judge_change(
+    kind: &Kind,
+    old: &Value,
+    new: &Value,
+    subresource: Option<&str>,
+) -> Result<Vec<Cause>, Status> {
     if !describes_kinds(kind) {
-        return validation::update(kind, old, new);
+        return Ok(validation::update(kind, old, new));
     }
     if subresource == Some("status") {
-        return definition::update_status(old, new);
+        return Ok(definition::update_status(old, new));
     }
-    let mut causes = definition::update(old, new, Some(CEL));
-    causes.extend(webhook(new));
-    causes
+    let (old, new) = (old.clone(), new.clone());
+    aside(move || definition::update(&old, &new, Some(CEL)).into_iter().chain(webhook(&new)).collect()).await
+}
+
+/// Judges beside the threads that answer requests: large schemas with many rules take their time.
+async fn aside(judge: impl FnOnce() -> Vec<Cause> + Send + 'static) -> Result<Vec<Cause>, Status> {
+    tokio::task::spawn_blocking(judge).await.map_err(Status::internal)
 }
 
 /// What is stored is kept: a conversion that is never called would hand out objects of the wrong form.

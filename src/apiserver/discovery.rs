@@ -297,7 +297,11 @@ impl ResourceList {
 /// Changes when the stored form of a kind changes; opaque to clients.
 fn storage_version_hash(kind: &Kind) -> String {
     use base64::Engine;
-    let hash = Sha256::digest(format!("{}/{}/{}", kind.group, kind.version, kind.kind));
+    let stored = match &kind.custom {
+        Some(custom) => custom.stored_version().to_owned(),
+        None => format!("{}/{}", kind.group, kind.version),
+    };
+    let hash = Sha256::digest(format!("{stored}/{}", kind.kind));
     base64::engine::general_purpose::STANDARD.encode(&hash[..8])
 }
 

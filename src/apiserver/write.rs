@@ -189,7 +189,7 @@ pub async fn replace(
     definitions::change(kind, old_value, &mut new, subresource);
     crate::escalation::check(call, target, Some(old_value), &new)?;
     crate::admission::update(call, target, old_value, &new)?;
-    let causes = definitions::judge_change(kind, old_value, &new, subresource);
+    let causes = definitions::judge_change(kind, old_value, &new, subresource).await?;
     check(kind, &old.key.name, causes)?;
     if track {
         managed::update(kind, Some(old_value), &mut new, &options.manager, &now(), subresource)?;

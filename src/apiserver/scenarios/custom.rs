@@ -99,6 +99,9 @@ async fn a_definition_serves_its_kind_once_it_is_established_and_until_it_is_gon
     assert_eq!(names, ["crontabs", "crontabs/scale", "crontabs/status"]);
     assert_eq!(list["resources"][0]["shortNames"], json!(["ct"]));
     assert_eq!(list["resources"][0]["categories"], json!(["all"]));
+    let other = world.get("/apis/stable.example.com/v2").await.expect(200);
+    let hash = "storageVersionHash";
+    assert_eq!(list["resources"][0][hash], other["resources"][0][hash], "all versions are stored in one form");
     let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     assert!(world.accepting("/apis", aggregated).await.text.contains("\"crontabs\""));
     assert_ne!(world.get("/openapi/v3").await.headers["etag"], index.headers["etag"]);
