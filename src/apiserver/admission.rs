@@ -36,7 +36,7 @@ pub fn delete(target: &Target) -> Result<(), Status> {
 /// 403 when a node's agent creates what is not its own.
 pub fn create(call: &Call, target: &Target, value: &Value) -> Result<(), Status> {
     let Some(node) = call.caller.node() else { return Ok(()) };
-    let kind = target.kind;
+    let kind = &target.kind;
     let name = value["metadata"]["name"].as_str().unwrap_or("");
     let refused = |why: String| Err(Status::forbidden(&kind.group, &kind.plural, name, why));
     match kind.kind.as_str() {

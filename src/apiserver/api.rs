@@ -3,12 +3,13 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base::{LogLimit, Stopping};
-use objects::Status;
+use objects::{Kind, Status, kind};
 use store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
+use crate::custom_kinds::{CustomKinds, Table};
 use crate::errors;
 use crate::metrics::Metrics;
 use crate::options::Options;
@@ -36,6 +37,7 @@ pub struct Api {
     pub refusals: LogLimit,
     /// Log lines about joins that were refused.
     pub refused_joins: LogLimit,
+    custom: CustomKinds,
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
     longrunning: Arc<Semaphore>,
@@ -61,6 +63,7 @@ impl Api {
     pub fn new(options: Options, store: Store, cluster: Arc<dyn Cluster>, stopping: Stopping) -> Arc<Self> {
         let room = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
+            custom: CustomKinds::new(store.clone()),
             store,
             policy: Policy::default(),
             cluster,
@@ -76,6 +79,18 @@ impl Api {
             joins: Mutex::new(Bucket { tokens: JOINS_AT_ONCE, at: Instant::now() }),
             options,
         })
+    }
+
+    /// The kind behind `/apis/GROUP/VERSION/PLURAL`, as it is served now; the core group is empty.
+    pub fn kind(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
+        kind::by_plural(group, version, plural)
+            .cloned()
+            .or_else(|| self.custom.table().get(group, version, plural).cloned())
+    }
+
+    /// The kinds that definitions give, as they are served now.
+    pub fn custom_kinds(&self) -> Arc<Table> {
+        self.custom.table()
     }
 
     /// Room for one request, for as long as the permit lives.

@@ -71,6 +71,7 @@ pub fn unsupported(accepted: &str) -> Status {
 /// 400 for bodies that do not decode as that kind, 415 for content types that are not known.
 pub fn object(kind: &Kind, headers: &HeaderMap, bytes: &[u8]) -> Result<(Value, Vec<Warning>), Status> {
     match encoding(headers)? {
+        Encoding::Protobuf if kind.custom.is_some() => Err(unsupported("application/json, application/yaml")),
         Encoding::Json => canonical::decode(kind, bytes),
         Encoding::Yaml => canonical::decode_value(kind, yaml::parse(bytes)?),
         Encoding::Protobuf => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use objects::{Key, Kind, Object, Status, canonical, defaulting, lifecycle, managed, validation};
+use objects::{Key, Kind, Object, Status, canonical, defaulting, lifecycle, managed};
 use serde_json::{Value, json};
 use state::{Change, Precondition, Refusal, Revision, Stored};
 use store::Error;
@@ -11,7 +11,7 @@ use crate::reply::{self, Response};
 use crate::route::Target;
 use crate::router::Call;
 use crate::write::{self, WriteOptions};
-use crate::{admission, allocation, body, errors, escalation};
+use crate::{admission, allocation, body, custom_kinds, definitions, errors, escalation};
 
 /// How often another random suffix is drawn when the name is taken; upstream's.
 const NAMES_MAX: usize = 8;
@@ -25,13 +25,13 @@ const SUFFIX_LENGTH: usize = 5;
 /// ending, 409 when the name is taken.
 pub async fn create(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response, Status> {
     let options = WriteOptions::parse(call, "CreateOptions")?;
-    let (value, warnings) = body::object(target.kind, &call.headers, bytes)?;
-    let warnings = options.judge(target.kind, &warnings)?;
+    let (value, warnings) = body::object(&target.kind, &call.headers, bytes)?;
+    let warnings = options.judge(&target.kind, &warnings)?;
     if write::revision_in(&value)?.is_some() {
         return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
     let stored = store(call, target, &options, value, true).await?;
-    let response = reply::object(call, target.kind, 201, &stored)?;
+    let response = reply::object(call, &target.kind, 201, &stored)?;
     Ok(reply::warn(response, &warnings))
 }
 
@@ -46,14 +46,14 @@ pub async fn store(
     mut value: Value,
     track: bool,
 ) -> Result<Arc<Stored>, Status> {
-    let kind: &Kind = target.kind;
+    let kind: &Kind = &target.kind;
     place(target, &mut value)?;
     canonical::canonicalize(kind, &mut value)?;
     let generated = value["metadata"]["name"].as_str().unwrap_or("").is_empty();
     let mut attempts = NAMES_MAX;
     loop {
         attempts -= 1;
-        let mut object = prepare(call, target, options, value.clone(), track)?;
+        let mut object = prepare(call, target, options, value.clone(), track).await?;
         let beside = allocation::of_new(call, target, &mut object).await?;
         let name = object["metadata"]["name"].as_str().unwrap_or("").to_owned();
         let key = Key::new(kind.resource(), &target.namespace, &name);
@@ -61,6 +61,13 @@ pub async fn store(
         let mut preconditions = Vec::new();
         if kind.namespaced {
             preconditions.push(Precondition::Active(Key::new("namespaces", "", &target.namespace)));
+        }
+        if let Some(custom) = &kind.custom {
+            // A definition that goes takes its objects along: none may come meanwhile, nor under another of its name.
+            let (name, uid) = custom.definition();
+            let definition = Key::new(custom_kinds::definitions(), "", name);
+            preconditions.push(Precondition::Exists { key: definition.clone(), uid: Some(uid.into()) });
+            preconditions.push(Precondition::Active(definition));
         }
         preconditions.push(Precondition::Absent(key.clone()));
         preconditions.extend(beside.preconditions);
@@ -100,7 +107,7 @@ fn place(target: &Target, value: &mut Value) -> Result<(), Status> {
 }
 
 /// The object as it is stored, once more for each drawn name.
-fn prepare(
+async fn prepare(
     call: &Call,
     target: &Target,
     options: &WriteOptions,
@@ -111,17 +118,19 @@ fn prepare(
     let now = write::now();
     if !target.kind.is_stored() {
         // What came in another form is checked and kept in the stored one.
-        defaulting::apply(target.kind, &mut value);
+        defaulting::apply(&target.kind, &mut value);
         target.kind.to_stored(&mut value);
         canonical::canonicalize(kind, &mut value)?;
     }
     defaulting::apply(kind, &mut value);
+    definitions::default(kind, &mut value);
     lifecycle::prepare_create(kind, &mut value, &base::random::uid(), &now, &base::random::suffix(SUFFIX_LENGTH))?;
+    definitions::begin(kind, &mut value);
     defaulting::admission_defaults(kind, &mut value);
     canonical::canonicalize(kind, &mut value)?;
     escalation::check(call, target, None, &value)?;
     admission::create(call, target, &value)?;
-    write::check(kind, value["metadata"]["name"].as_str().unwrap_or(""), validation::create(kind, &value))?;
+    write::check(kind, value["metadata"]["name"].as_str().unwrap_or(""), definitions::judge_new(kind, &value).await?)?;
     if track {
         managed::update(kind, None, &mut value, &options.manager, &now, None)?;
     }

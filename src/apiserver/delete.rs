@@ -18,7 +18,7 @@ use crate::revision::{self, Wanted};
 use crate::route::Target;
 use crate::router::Call;
 use crate::write::{self, ATTEMPTS_MAX};
-use crate::{admission, body, errors};
+use crate::{admission, body, definitions, errors};
 
 /// How many deletions of one request are under way at once: enough to share log entries.
 const TOGETHER: usize = 32;
@@ -39,8 +39,8 @@ pub enum Deleted {
 pub async fn delete(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response, Status> {
     let options = options(call, bytes)?;
     match remove(call, target, &options).await? {
-        Deleted::Gone(stored) => Ok(reply::success(200, target.kind, &stored.key.name, &stored.face().uid)),
-        Deleted::Leaving(stored) => reply::object(call, target.kind, 200, &stored),
+        Deleted::Gone(stored) => Ok(reply::success(200, &target.kind, &stored.key.name, &stored.face().uid)),
+        Deleted::Leaving(stored) => reply::object(call, &target.kind, 200, &stored),
     }
 }
 
@@ -51,7 +51,7 @@ pub async fn delete(call: &Call, target: &Target, bytes: &[u8]) -> Result<Respon
 pub async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response, Status> {
     let options = options(call, bytes)?;
     let selection = Selection::parse(target, &call.query)?;
-    let kind: &Kind = target.kind;
+    let kind: &Kind = &target.kind;
     let state = revision::state(call, Wanted::Fresh, &kind.resource()).await?;
     let selected: Vec<Arc<Stored>> = selection.of(&state, None).cloned().collect();
     let mut removals: Vec<BoxFuture<'_, Result<(), Status>>> = Vec::with_capacity(selected.len());
@@ -60,8 +60,8 @@ pub async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> Result<Re
     }
     stream::iter(removals).buffer_unordered(TOGETHER).try_collect::<()>().await?;
     let head = format!(
-        "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{}\"}},\"items\":[",
-        kind.kind,
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{{\"resourceVersion\":\"{}\"}},\"items\":[",
+        kind.list_kind,
         kind.api_version(),
         call.api.store.current().revision(),
     );
@@ -70,7 +70,7 @@ pub async fn collection(call: &Call, target: &Target, bytes: &[u8]) -> Result<Re
         if position > 0 {
             out.put_u8(b',');
         }
-        if kind.is_stored() {
+        if kind.shows_what_is_stored() {
             stored.write_json(&mut out);
         } else {
             out.put_slice(reply::shown(kind, stored)?.to_string().as_bytes());
@@ -128,6 +128,7 @@ where
             return Err(Status::conflict(&kind.group, &kind.plural, &old.key.name, why));
         }
         write::forget_revision(&mut old_value);
+        definitions::end(kind, &mut old_value, &write::now());
         let key = old.key.clone();
         let mut beside = before(&old, &mut old_value)?;
         let (change, object) = match lifecycle::prepare_delete(kind, &old_value, options, &write::now())? {

@@ -4,6 +4,9 @@
 //! Field order follows upstream's structs, because upstream's own scripts compare bytes
 //! (`test/cmd/discovery.sh`).
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use objects::kind::Subresource;
 use objects::{Kind, kind};
 use serde::Serialize;
@@ -16,6 +19,8 @@ const AGGREGATED_V2: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIG
 const AGGREGATED_V2BETA1: &str = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
 
 const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+/// What is left of a custom resource whose definition is being deleted.
+const ENDING_VERBS: &[&str] = &["delete", "deletecollection", "get", "list", "watch"];
 const STATUS_VERBS: &[&str] = &["get", "patch", "update"];
 
 /// Kinds that are asked and answered but never stored: `(group, plural, kind)`, version v1.
@@ -32,80 +37,106 @@ pub fn is_namespaced_review(plural: &str) -> bool {
     plural == "localsubjectaccessreviews"
 }
 
-/// What a discovery path answers to a client that accepts `accept`; `None` for any other path, and for groups or
-/// versions that are not served.
-pub fn answer(path: &str, accept: Option<&str>) -> Option<Document> {
+/// What a discovery path answers to a client that accepts `accept`, beside built-in kinds these being served; `None` for any
+/// other path, and for groups or versions that are not served.
+pub fn answer(path: &str, accept: Option<&str>, custom: &[Arc<Kind>]) -> Option<Document> {
     let path = path.strip_suffix('/').filter(|rest| !rest.is_empty()).unwrap_or(path);
     let steps: Vec<&str> = path.split('/').skip(1).collect();
+    let served = Served { custom };
     match steps.as_slice() {
-        ["api"] => Some(aggregated(accept, &[""]).unwrap_or_else(|| Document::json(JSON, &Versions::core()))),
-        ["apis"] => Some(aggregated(accept, &groups()[1..]).unwrap_or_else(|| Document::json(JSON, &GroupList::all()))),
-        ["apis", group] if groups()[1..].contains(group) => Some(Document::json(JSON, &GroupEntry::alone(group))),
-        ["api", "v1"] => Some(Document::json(JSON, &ResourceList::of("", "v1"))),
-        ["apis", group, version] if groups()[1..].contains(group) && versions_of(group).contains(version) => {
-            Some(Document::json(JSON, &ResourceList::of(group, version)))
+        ["api"] => Some(served.aggregated(accept, &[""]).unwrap_or_else(|| Document::json(JSON, &Versions::core()))),
+        ["apis"] => {
+            let groups = &served.groups()[1..];
+            Some(
+                served
+                    .aggregated(accept, groups)
+                    .unwrap_or_else(|| Document::json(JSON, &GroupList::of(&served, groups))),
+            )
+        }
+        ["apis", group] if served.groups()[1..].contains(group) => {
+            Some(Document::json(JSON, &GroupEntry::alone(&served, group)))
+        }
+        ["api", "v1"] => Some(Document::json(JSON, &ResourceList::of(&served, "", "v1"))),
+        ["apis", group, version] if !group.is_empty() && served.versions_of(group).contains(version) => {
+            Some(Document::json(JSON, &ResourceList::of(&served, group, version)))
         }
         _ => None,
     }
 }
 
-/// Groups served, the core group first, each once.
-fn groups() -> Vec<&'static str> {
-    let mut groups: Vec<&'static str> = vec![""];
-    let reviewed = REVIEWS.iter().map(|(group, ..)| *group);
-    for group in kind::all().iter().map(|kind| kind.group.as_str()).chain(reviewed) {
-        if !groups.contains(&group) {
-            groups.push(group);
-        }
-    }
-    groups
+/// What is served: the built-in kinds, and these.
+#[derive(Clone, Copy)]
+struct Served<'a> {
+    custom: &'a [Arc<Kind>],
 }
 
-/// Versions of a group, the preferred one first.
-fn versions_of(group: &str) -> Vec<&'static str> {
-    let stored = kind::all().iter().filter(|kind| kind.group == group).map(|kind| kind.version.as_str());
-    let reviewed = REVIEWS.iter().filter(|(of, ..)| *of == group).map(|_| "v1");
-    let mut versions: Vec<&'static str> = Vec::new();
-    for version in stored.chain(reviewed) {
-        if !versions.contains(&version) {
-            versions.push(version);
-        }
+impl<'a> Served<'a> {
+    fn kinds(self) -> impl Iterator<Item = &'a Kind> {
+        kind::all().iter().chain(self.custom).map(AsRef::as_ref)
     }
-    versions
-}
 
-/// The aggregated form, where the client names it before plain JSON.
-fn aggregated(accept: Option<&str>, groups: &[&'static str]) -> Option<Document> {
-    for offered in accept?.split(',') {
-        let mut parts = offered.split(';').map(str::trim);
-        if parts.next()? != JSON {
-            continue;
-        }
-        let parameters: Vec<&str> = parts.filter(|part| !part.starts_with("q=")).collect();
-        if parameters.is_empty() {
-            return None;
-        }
-        if !parameters.contains(&"g=apidiscovery.k8s.io") || !parameters.contains(&"as=APIGroupDiscoveryList") {
-            continue;
-        }
-        if parameters.contains(&"v=v2") {
-            return Some(Document::json(AGGREGATED_V2, &Discovery::of("apidiscovery.k8s.io/v2", groups)));
-        }
-        if parameters.contains(&"v=v2beta1") {
-            return Some(Document::json(AGGREGATED_V2BETA1, &Discovery::of("apidiscovery.k8s.io/v2beta1", groups)));
-        }
+    /// Groups served, the core group first, each once.
+    fn groups(self) -> Vec<&'a str> {
+        let mut groups: Vec<&'a str> = vec![""];
+        let built_in = kind::all().iter().map(|kind| kind.group.as_str());
+        let reviewed = REVIEWS.iter().map(|(group, ..)| *group);
+        let custom = self.custom.iter().map(|kind| kind.group.as_str());
+        let mut seen: HashSet<&str> = groups.iter().copied().collect();
+        groups.extend(built_in.chain(reviewed).chain(custom).filter(|group| seen.insert(*group)));
+        groups
     }
-    None
-}
 
-fn kinds_of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = &'static Kind> + 'a {
-    let kinds = kind::all().iter().map(AsRef::as_ref);
-    kinds.filter(move |kind: &&Kind| kind.group == group && kind.version == version)
+    /// Versions of a group, the preferred one first.
+    fn versions_of(self, group: &str) -> Vec<&'a str> {
+        let stored = self.kinds().filter(|kind| kind.group == group).map(|kind| kind.version.as_str());
+        let reviewed = REVIEWS.iter().filter(|(of, ..)| *of == group).map(|_| "v1");
+        let mut versions: Vec<&'a str> = Vec::new();
+        for version in stored.chain(reviewed) {
+            if !versions.contains(&version) {
+                versions.push(version);
+            }
+        }
+        versions
+    }
+
+    /// The aggregated form, where the client names it before plain JSON.
+    fn aggregated(self, accept: Option<&str>, groups: &[&'a str]) -> Option<Document> {
+        for offered in accept?.split(',') {
+            let mut parts = offered.split(';').map(str::trim);
+            if parts.next()? != JSON {
+                continue;
+            }
+            let parameters: Vec<&str> = parts.filter(|part| !part.starts_with("q=")).collect();
+            if parameters.is_empty() {
+                return None;
+            }
+            if !parameters.contains(&"g=apidiscovery.k8s.io") || !parameters.contains(&"as=APIGroupDiscoveryList") {
+                continue;
+            }
+            if parameters.contains(&"v=v2") {
+                let list = Discovery::of("apidiscovery.k8s.io/v2", self, groups);
+                return Some(Document::json(AGGREGATED_V2, &list));
+            }
+            if parameters.contains(&"v=v2beta1") {
+                let list = Discovery::of("apidiscovery.k8s.io/v2beta1", self, groups);
+                return Some(Document::json(AGGREGATED_V2BETA1, &list));
+            }
+        }
+        None
+    }
+
+    fn kinds_of(self, group: &str, version: &str) -> impl Iterator<Item = &'a Kind> {
+        self.kinds().filter(move |kind| kind.group == group && kind.version == version)
+    }
 }
 
 fn reviews_of<'a>(group: &'a str, version: &'a str) -> impl Iterator<Item = (&'static str, &'static str)> + 'a {
     let reviews = REVIEWS.iter().filter(move |(of, ..)| *of == group && version == "v1");
     reviews.map(|(_, plural, kind)| (*plural, *kind))
+}
+
+fn verbs_of(kind: &Kind) -> &'static [&'static str] {
+    if kind.custom.as_ref().is_some_and(|custom| custom.is_ending()) { ENDING_VERBS } else { VERBS }
 }
 
 /// The subresources of a kind that follow from no flag of it.
@@ -134,7 +165,7 @@ impl Versions {
 #[serde(rename_all = "camelCase")]
 struct GroupVersion {
     group_version: String,
-    version: &'static str,
+    version: String,
 }
 
 #[derive(Serialize)]
@@ -150,16 +181,17 @@ struct GroupEntry {
 }
 
 impl GroupEntry {
-    fn of(group: &str) -> Self {
-        let of = |version| GroupVersion { group_version: format!("{group}/{version}"), version };
-        let versions = versions_of(group);
+    fn of(served: &Served<'_>, group: &str) -> Self {
+        let of =
+            |version: &str| GroupVersion { group_version: format!("{group}/{version}"), version: version.to_owned() };
+        let versions = served.versions_of(group);
         let preferred_version = of(versions.first().copied().unwrap_or("v1"));
         let versions = versions.into_iter().map(of).collect();
         Self { kind: None, api_version: None, name: group.into(), versions, preferred_version }
     }
 
-    fn alone(group: &str) -> Self {
-        Self { kind: Some("APIGroup"), api_version: Some("v1"), ..Self::of(group) }
+    fn alone(served: &Served<'_>, group: &str) -> Self {
+        Self { kind: Some("APIGroup"), api_version: Some("v1"), ..Self::of(served, group) }
     }
 }
 
@@ -172,8 +204,8 @@ struct GroupList {
 }
 
 impl GroupList {
-    fn all() -> Self {
-        let groups = groups()[1..].iter().map(|group| GroupEntry::of(group)).collect();
+    fn of(served: &Served<'_>, groups: &[&str]) -> Self {
+        let groups = groups.iter().map(|group| GroupEntry::of(served, group)).collect();
         Self { kind: "APIGroupList", api_version: "v1", groups }
     }
 }
@@ -226,9 +258,9 @@ impl ResourceEntry {
 }
 
 impl ResourceList {
-    fn of(group: &str, version: &str) -> Self {
+    fn of(served: &Served<'_>, group: &str, version: &str) -> Self {
         let mut resources = Vec::new();
-        for kind in kinds_of(group, version) {
+        for kind in served.kinds_of(group, version) {
             let sub = |name: &str, answers: &str, verbs| {
                 ResourceEntry::plain(format!("{}/{name}", kind.plural), kind.namespaced, answers, verbs)
             };
@@ -237,7 +269,7 @@ impl ResourceList {
                 short_names: kind.short_names.clone(),
                 categories: kind.categories.clone(),
                 storage_version_hash: storage_version_hash(kind),
-                ..ResourceEntry::plain(kind.plural.clone(), kind.namespaced, &kind.kind, VERBS)
+                ..ResourceEntry::plain(kind.plural.clone(), kind.namespaced, &kind.kind, verbs_of(kind))
             });
             for extra in extras_of(kind) {
                 let (group, version) = if extra.group.is_empty() { ("", "") } else { (extra.group, extra.version) };
@@ -265,7 +297,11 @@ impl ResourceList {
 /// Changes when the stored form of a kind changes; opaque to clients.
 fn storage_version_hash(kind: &Kind) -> String {
     use base64::Engine;
-    let hash = Sha256::digest(format!("{}/{}/{}", kind.group, kind.version, kind.kind));
+    let stored = match &kind.custom {
+        Some(custom) => custom.stored_version().to_owned(),
+        None => format!("{}/{}", kind.group, kind.version),
+    };
+    let hash = Sha256::digest(format!("{stored}/{}", kind.kind));
     base64::engine::general_purpose::STANDARD.encode(&hash[..8])
 }
 
@@ -273,11 +309,11 @@ fn storage_version_hash(kind: &Kind) -> String {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Discovery {
+struct Discovery<'a> {
     kind: &'static str,
     api_version: &'static str,
     metadata: Empty,
-    items: Vec<GroupDiscovery>,
+    items: Vec<GroupDiscovery<'a>>,
 }
 
 #[derive(Serialize)]
@@ -285,23 +321,23 @@ struct Empty {}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct GroupDiscovery {
-    metadata: GroupMetadata,
-    versions: Vec<VersionDiscovery>,
+struct GroupDiscovery<'a> {
+    metadata: GroupMetadata<'a>,
+    versions: Vec<VersionDiscovery<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct GroupMetadata {
+struct GroupMetadata<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
-    name: &'static str,
+    name: &'a str,
     creation_timestamp: (),
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct VersionDiscovery {
-    version: &'static str,
+struct VersionDiscovery<'a> {
+    version: &'a str,
     resources: Vec<ResourceDiscovery>,
     freshness: &'static str,
 }
@@ -343,17 +379,18 @@ impl ResponseKind {
     }
 }
 
-impl Discovery {
-    fn of(api_version: &'static str, groups: &[&'static str]) -> Self {
+impl<'a> Discovery<'a> {
+    fn of(api_version: &'static str, served: Served<'a>, groups: &[&'a str]) -> Self {
         let items = groups
             .iter()
             .map(|group| GroupDiscovery {
                 metadata: GroupMetadata { name: group, creation_timestamp: () },
-                versions: versions_of(group)
+                versions: served
+                    .versions_of(group)
                     .into_iter()
                     .map(|version| VersionDiscovery {
                         version,
-                        resources: resources_of(group, version),
+                        resources: resources_of(served, group, version),
                         freshness: "Current",
                     })
                     .collect(),
@@ -368,8 +405,8 @@ fn group_of<'a>(extra: &'a Subresource, kind: &'a Kind) -> &'a str {
     if extra.group.is_empty() { &kind.group } else { extra.group }
 }
 
-fn resources_of(group: &str, version: &str) -> Vec<ResourceDiscovery> {
-    let stored = kinds_of(group, version).map(|kind| {
+fn resources_of(served: Served<'_>, group: &str, version: &str) -> Vec<ResourceDiscovery> {
+    let stored = served.kinds_of(group, version).map(|kind| {
         let own = || ResponseKind::new(&kind.group, &kind.version, &kind.kind);
         let mut subresources: Vec<SubresourceDiscovery> = extras_of(kind)
             .map(|extra| SubresourceDiscovery {
@@ -391,7 +428,7 @@ fn resources_of(group: &str, version: &str) -> Vec<ResourceDiscovery> {
             response_kind: own(),
             scope: if kind.namespaced { "Namespaced" } else { "Cluster" },
             singular_resource: kind.singular.clone(),
-            verbs: VERBS.to_vec(),
+            verbs: verbs_of(kind).to_vec(),
             short_names: kind.short_names.clone(),
             categories: kind.categories.clone(),
             subresources,
@@ -418,7 +455,7 @@ mod tests {
     use serde_json::Value;
 
     fn text(path: &str, accept: Option<&str>) -> (String, String) {
-        let document = answer(path, accept).unwrap_or_else(|| panic!("{path} is served"));
+        let document = answer(path, accept, &[]).unwrap_or_else(|| panic!("{path} is served"));
         (document.content_type.to_owned(), String::from_utf8(document.body.to_vec()).expect("text"))
     }
 
@@ -498,7 +535,7 @@ mod tests {
     #[test]
     fn what_is_not_served_is_not_answered() {
         for path in ["/", "/api/v2", "/apis/nope", "/apis/apps/v2", "/apis//v1", "/api/v1/pods"] {
-            assert!(answer(path, None).is_none(), "{path}");
+            assert!(answer(path, None, &[]).is_none(), "{path}");
         }
     }
 }

@@ -4,6 +4,8 @@ use objects::{Key, Resource, Status};
 use state::Refusal;
 use store::Error;
 
+use crate::custom_kinds::definitions;
+
 /// The Status for an error of the store, met while `key` was written or read.
 pub fn status(error: Error, key: &Key) -> Status {
     match error {
@@ -30,6 +32,10 @@ pub fn read(error: Error, resource: &Resource) -> Status {
 fn refused(refusal: Refusal, key: &Key) -> Status {
     match refusal {
         Refusal::AlreadyExists(of) => Status::already_exists(of.resource.group(), of.resource.plural(), &of.name),
+        // Nothing is created without its definition.
+        Refusal::NotFound(of) | Refusal::Reborn { key: of, .. } if of.resource == definitions() && of != *key => {
+            Status::no_such_path()
+        }
         Refusal::NotFound(of) => Status::not_found(of.resource.group(), of.resource.plural(), &of.name),
         Refusal::Changed { key, .. } => modified(&key),
         Refusal::Reborn { key: of, found } => Status::conflict(
@@ -39,6 +45,10 @@ fn refused(refusal: Refusal, key: &Key) -> Status {
             format!("Precondition failed: the object now has UID {found}"),
         ),
         Refusal::Terminating(of) if of.resource.as_str() == "namespaces" && of != *key => terminating(key, &of.name),
+        Refusal::Terminating(of) if of.resource == definitions() && of != *key => {
+            let message = "create not allowed while custom resource definition is terminating";
+            Status::new(405, "MethodNotAllowed", message)
+        }
         Refusal::Terminating(of) => {
             Status::conflict(of.resource.group(), of.resource.plural(), &of.name, "the object is being deleted")
         }

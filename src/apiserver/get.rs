@@ -15,5 +15,5 @@ pub async fn get(call: &Call, target: &Target) -> Result<Response, Status> {
     let key = target.key();
     let state = revision::state(call, revision::of_get(&call.query)?, &key.resource).await?;
     let stored = state.get(&key).ok_or_else(|| target.not_found())?;
-    reply::object(call, target.kind, 200, stored)
+    reply::object(call, &target.kind, 200, stored)
 }

@@ -4,7 +4,7 @@
 //! here between requests but an index of the roles: what a cluster knows is in the store, and what only this master knows
 //! comes from [`Cluster`].
 //!
-//! Deliberately absent: custom resources, aggregated API servers, admission webhooks.
+//! Deliberately absent: aggregated API servers, admission webhooks, conversion webhooks.
 
 mod admission;
 mod agent_proxy;
@@ -14,6 +14,8 @@ mod authorization;
 mod body;
 mod cluster;
 mod create;
+mod custom_kinds;
+mod definitions;
 mod delete;
 pub(crate) mod discovery;
 pub(crate) mod document;
@@ -37,6 +39,7 @@ mod reviews;
 mod revision;
 mod route;
 mod router;
+mod rules;
 mod server;
 mod subresource;
 mod table;

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{BufMut, Bytes, BytesMut};
 use objects::selector::{Fields, Labels};
-use objects::{Key, Kind, Status};
+use objects::{Face, Key, Kind, Status};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use state::{Revision, State, Stored};
@@ -36,7 +36,7 @@ impl Selection {
         let labels = query.get("labelSelector").map_or_else(|| Ok(Labels::everything()), Labels::parse)?;
         let fields = query
             .get("fieldSelector")
-            .map_or_else(|| Ok(Fields::everything()), |text| Fields::parse(target.kind, text))?;
+            .map_or_else(|| Ok(Fields::everything()), |text| Fields::parse(&target.kind, text))?;
         Ok(Self { target: target.clone(), labels, fields })
     }
 
@@ -44,7 +44,16 @@ impl Selection {
     pub fn matches(&self, stored: &Stored) -> bool {
         (self.target.namespace.is_empty() || *stored.key.namespace == *self.target.namespace)
             && self.labels.matches(&stored.face().labels)
-            && self.fields.matches(&stored.key, stored.face())
+            && self.fields_match(stored)
+    }
+
+    fn fields_match(&self, stored: &Stored) -> bool {
+        let kind = &self.target.kind;
+        if kind.custom.is_none() || !self.fields.look_inside() {
+            return self.fields.matches(&stored.key, stored.face());
+        }
+        // What is selectable may have changed since the object was stored, and defaults may have come.
+        reply::shown(kind, stored).is_ok_and(|shown| self.fields.matches(&stored.key, &Face::of(kind, &shown)))
     }
 
     /// The objects of a state that are meant, from `from` on, in list order.
@@ -121,10 +130,10 @@ pub async fn list(call: &Call, target: &Target) -> Result<Response, Status> {
         Err(status) if status.code == 410 => return Ok(expired(status, from)),
         other => other?,
     };
-    let (kind, form) = (Arc::clone(target.kind), call.form);
+    let (kind, form) = (Arc::clone(&target.kind), call.form);
     let page = Page { selection, limit, from, state };
     // Only splicing is cheap enough to be done between other requests.
-    let bytes = if form == Form::Object {
+    let bytes = if form == Form::Object && kind.shows_what_is_stored() {
         page.render(&kind, form, include)?
     } else {
         tokio::task::spawn_blocking(move || page.render(&kind, form, include)).await.map_err(Status::internal)??
@@ -166,8 +175,8 @@ impl Page {
         match form {
             Form::Object => {
                 let head = format!(
-                    "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":{metadata}",
-                    kind.kind,
+                    "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata}",
+                    kind.list_kind,
                     kind.api_version()
                 );
                 let mut out = BytesMut::with_capacity(
@@ -179,7 +188,7 @@ impl Page {
                     if position > 0 {
                         out.put_u8(b',');
                     }
-                    if kind.is_stored() {
+                    if kind.shows_what_is_stored() {
                         stored.write_json(&mut out);
                     } else {
                         out.put_slice(reply::shown(kind, stored)?.to_string().as_bytes());

@@ -64,6 +64,19 @@ impl Patch {
         }
     }
 
+    /// Refuses what needs a table of fields for a kind that has none.
+    ///
+    /// # Errors
+    /// 415 for a strategic merge patch of a custom resource.
+    pub fn suits(&self, kind: &Kind) -> Result<(), Status> {
+        match self {
+            Self::Strategic(_) if kind.custom.is_some() => Err(body::unsupported(
+                "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// The changed object.
     fn apply_to(&self, kind: &Kind, old: &Value, manager: &str, subresource: Option<&str>) -> Result<Value, Status> {
         match self {
@@ -85,12 +98,13 @@ impl Patch {
 pub async fn patch(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response, Status> {
     let options = WriteOptions::parse(call, "PatchOptions")?;
     let (patch, odd) = Patch::read(call, bytes)?;
+    patch.suits(&target.kind)?;
     let applies = matches!(patch, Patch::Apply(..));
     if applies && !options.manager_named {
         let message = "Required value: is required for apply patch".to_owned();
         return Err(invalid_option("PatchOptions", "fieldManager", "FieldValueRequired", message));
     }
-    let kind: &Kind = target.kind;
+    let kind: &Kind = &target.kind;
     let subresource = target.subresource.as_deref();
     if let Patch::Apply(value, _) = &patch {
         fits(target, value)?;
@@ -138,11 +152,11 @@ async fn create_by_apply(
     }
     // To patch is not to create, although apply does either.
     router::authorize_creation(call, target).await?;
-    let made = objects::patch::apply(target.kind, None, value, &options.manager, *force, &write::now(), None)?;
-    let (mut made, warnings) = decoded(target.kind, options, patch, made, odd, &[])?;
+    let made = objects::patch::apply(&target.kind, None, value, &options.manager, *force, &write::now(), None)?;
+    let (mut made, warnings) = decoded(&target.kind, options, patch, made, odd, &[])?;
     made["metadata"]["name"] = Value::String(target.name.clone().unwrap_or_default());
     let stored = create::store(call, target, options, made, false).await?;
-    Ok(reply::warn(reply::object(call, target.kind, 201, &stored)?, &warnings))
+    Ok(reply::warn(reply::object(call, &target.kind, 201, &stored)?, &warnings))
 }
 
 /// An applied configuration must be of the object in the path.

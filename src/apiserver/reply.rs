@@ -76,7 +76,7 @@ pub fn success(code: u16, kind: &Kind, name: &str, uid: &str) -> Response {
 /// 400 for table options that do not exist, 500 when the stored bytes are damaged.
 pub fn object(call: &Call, kind: &Kind, code: u16, stored: &Stored) -> Result<Response, Status> {
     let bytes = match call.form {
-        Form::Object if !kind.is_stored() => shown(kind, stored)?.to_string().into(),
+        Form::Object if !kind.shows_what_is_stored() => shown(kind, stored)?.to_string().into(),
         Form::Object if stored.revision.0 == 0 => stored.object.bytes().clone(),
         Form::Object => stored.to_json(),
         Form::Metadata(version) => partial(version, &damaged(stored.to_value())?).to_string().into(),

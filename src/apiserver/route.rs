@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use objects::{Key, Kind, Status, kind};
+use objects::{Key, Kind, Status};
 
 use crate::{discovery, query};
 
@@ -52,7 +52,7 @@ pub enum Own {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// Which kind.
-    pub kind: &'static Arc<Kind>,
+    pub kind: Arc<Kind>,
     /// Namespace; empty for cluster-scoped kinds, and for all namespaces.
     pub namespace: String,
     /// Object name; `None` for the collection.
@@ -73,11 +73,14 @@ impl Target {
     }
 }
 
-/// Reads a path.
+/// Finds the kind behind a group, a version and a plural.
+pub type Find<'a> = dyn Fn(&str, &str, &str) -> Option<Arc<Kind>> + 'a;
+
+/// Reads a path; `find` says which kinds there are.
 ///
 /// # Errors
 /// 400 for malformed encodings, 404 for paths that name nothing.
-pub fn parse(path: &str) -> Result<Route, Status> {
+pub fn parse(path: &str, find: &Find<'_>) -> Result<Route, Status> {
     match path {
         "/livez" | "/healthz" => return Ok(Route::Health(Health::Live)),
         "/readyz" => return Ok(Route::Health(Health::Ready)),
@@ -121,10 +124,10 @@ pub fn parse(path: &str) -> Result<Route, Status> {
     {
         return Ok(Route::Review(group, plural, namespace.to_owned()));
     }
-    resource(group, version, rest).map(Route::Resource)
+    resource(group, version, rest, find).map(Route::Resource)
 }
 
-fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Target, Status> {
+fn resource(group: &str, version: &str, rest: &[&str], find: &Find<'_>) -> Result<Target, Status> {
     let (namespace, rest) = match rest {
         // Below a namespace come its objects, or its own two subresources.
         ["namespaces", namespace, plural, ..] if !matches!(*plural, "status" | "finalize") => (*namespace, &rest[2..]),
@@ -136,7 +139,7 @@ fn resource(group: &str, version: &str, rest: &[&str]) -> Result<Target, Status>
         [plural, name, subresource] => (*plural, Some(*name), Some(*subresource)),
         _ => return Err(Status::no_such_path()),
     };
-    let kind = kind::by_plural(group, version, plural).ok_or_else(Status::no_such_path)?;
+    let kind = find(group, version, plural).ok_or_else(Status::no_such_path)?;
     // Cluster-scoped kinds lie in no namespace; single objects of the others lie in exactly one.
     let fits = if kind.namespaced { name.is_none() || !namespace.is_empty() } else { namespace.is_empty() };
     if !fits {
@@ -159,6 +162,10 @@ fn step(text: &str) -> Result<String, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(path: &str) -> Result<Route, Status> {
+        super::parse(path, &|group, version, plural| objects::kind::by_plural(group, version, plural).cloned())
+    }
 
     #[test]
     fn what_is_not_canonical_names_nothing() {

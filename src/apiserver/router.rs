@@ -22,7 +22,8 @@ use crate::reply::{self, Response};
 use crate::route::{self, Own, Route, Target};
 use crate::subresource::{self, Subresource};
 use crate::{
-    create, delete, discovery, errors, get, impersonation, list, metrics, openapi, own, patch, reviews, update, watch,
+    create, custom_kinds, delete, discovery, errors, get, impersonation, list, metrics, openapi, own, patch, reviews,
+    update, watch,
 };
 
 /// What a handler gets beyond its deadline, so that the store's own, clearer answer comes first.
@@ -151,7 +152,9 @@ async fn dispatch(
     let upgrade = hyper::upgrade::on(&mut request);
     let (mut parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
-    let route = route::parse(subresource::proxy::own(parts.uri.path()));
+    let find = |group: &str, version: &str, plural: &str| api.kind(group, version, plural);
+    let parse = |path: &str| route::parse(subresource::proxy::own(path), &find);
+    let mut route = parse(parts.uri.path());
     // Questions that need no identity come first, so that a stranger learns nothing else, not even which paths exist.
     match &route {
         Ok(Route::Health(which)) => {
@@ -179,6 +182,11 @@ async fn dispatch(
             (wanted.granted(&api, patience, &real).await?, Some(real.user))
         }
     };
+    if rests_on_definitions(&route, parts.uri.path(), &parts.method) {
+        let definitions = custom_kinds::definitions();
+        api.store.fresh(patience).await.map_err(|error| errors::read(error, &definitions))?;
+        route = parse(parts.uri.path());
+    }
     let (path, method) = (parts.uri.path(), parts.method.as_str().to_ascii_lowercase());
     let about_path = Attributes::path(&method, path);
     let route = match route {
@@ -219,7 +227,7 @@ async fn dispatch(
         }
         Route::Document => {
             readable(&call.method)?;
-            document(call.uri.path(), &call.headers)
+            document(&api, call.uri.path(), &call.headers)
         }
         Route::Review(group, plural, namespace) => {
             if call.method != Method::POST {
@@ -255,7 +263,7 @@ async fn resource(
 ) -> Result<Response, Status> {
     let (selected_node, selected_name) = match call.query.get("fieldSelector") {
         Some(text) if matches!(verb, Verb::List | Verb::Watch) => {
-            let fields = Fields::parse(target.kind, text)?;
+            let fields = Fields::parse(&target.kind, text)?;
             let exact = |path: &str| fields.exact(path).map(str::to_owned);
             (exact("spec.nodeName"), exact("metadata.name"))
         }
@@ -268,7 +276,7 @@ async fn resource(
     };
     let deadline = call.deadline;
     within(deadline, authorize(call, &wanted)).await?;
-    let sub = target.subresource.as_deref().map(|name| Subresource::of(target.kind, name)).transpose()?;
+    let sub = target.subresource.as_deref().map(|name| Subresource::of(&target.kind, name)).transpose()?;
     let streams = verb == Verb::Watch || sub.is_some_and(Subresource::streams);
     let load = match verb {
         _ if streams => Load::Longrunning,
@@ -281,7 +289,7 @@ async fn resource(
         call.form = negotiate::form(&call.headers)?;
     }
     let call = &*call;
-    within(deadline, async {
+    let answered = within(deadline, async {
         let bytes = match verb {
             Verb::Get | Verb::List | Verb::Watch => Default::default(),
             _ if streams && sub != Some(Subresource::Proxy) => Default::default(),
@@ -299,7 +307,9 @@ async fn resource(
             (None, Verb::DeleteCollection) => delete::collection(call, target, &bytes).await,
         }
     })
-    .await
+    .await;
+    let deprecated = target.kind.custom.as_ref().and_then(|custom| custom.deprecation()).map(str::to_owned);
+    answered.map(|response| reply::warn(response, deprecated.as_slice()))
 }
 
 fn verb(method: &Method, target: &Target, query: &Query) -> Result<Verb, Status> {
@@ -351,11 +361,23 @@ fn readable(method: &Method) -> Result<(), Status> {
     if matches!(*method, Method::GET | Method::HEAD) { Ok(()) } else { Err(errors::method_not_allowed()) }
 }
 
+/// Whether definitions that this master has not heard of yet could change what a path names, or how a write is judged. Reads
+/// of what is known wait for the newest objects anyway, if they are asked to.
+fn rests_on_definitions(route: &Result<Route, Status>, path: &str, method: &Method) -> bool {
+    match route {
+        Err(status) => status.code == 404 && path.starts_with("/apis/"),
+        Ok(Route::Resource(target)) => target.kind.custom.is_some() && !matches!(*method, Method::GET | Method::HEAD),
+        Ok(_) => false,
+    }
+}
+
 /// Discovery and OpenAPI, with their tags.
-fn document(path: &str, headers: &HeaderMap) -> Result<Response, Status> {
+fn document(api: &Api, path: &str, headers: &HeaderMap) -> Result<Response, Status> {
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-    let document =
-        discovery::answer(path, accept).or_else(|| openapi::answer(path)).ok_or_else(Status::no_such_path)?;
+    let custom = api.custom_kinds();
+    let document = discovery::answer(path, accept, custom.all())
+        .or_else(|| openapi::answer(path, &custom))
+        .ok_or_else(Status::no_such_path)?;
     let tag = format!("\"{}\"", document.etag);
     let known = headers
         .get(IF_NONE_MATCH)

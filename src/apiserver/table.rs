@@ -36,6 +36,15 @@ impl Include {
 
 /// The row of one object as it is stored: all forms of a kind have the same cells.
 pub fn row(kind: &Kind, object: &Value, include: Include, version: &str) -> Value {
+    let shown;
+    let object = if kind.custom.is_some() {
+        let mut value = object.clone();
+        kind.from_stored(&mut value);
+        shown = value;
+        &shown
+    } else {
+        object
+    };
     let mut row = json!({"cells": columns::cells(kind, object, base::clock::now())});
     let conditions = columns::row_conditions(kind, object);
     if !conditions.is_empty() {
@@ -55,18 +64,10 @@ pub fn row(kind: &Kind, object: &Value, include: Include, version: &str) -> Valu
 
 /// A table of rows; without its columns where an earlier one of the same watch had them.
 pub fn table(kind: &Kind, version: &str, metadata: Value, rows: Vec<Value>, with_columns: bool) -> Value {
-    let definitions: Vec<Value> = if with_columns {
-        columns::columns(kind)
-            .iter()
-            .map(|column| {
-                json!({
-                    "name": column.name, "type": column.ty, "format": column.format,
-                    "description": column.description, "priority": column.priority,
-                })
-            })
-            .collect()
-    } else {
-        Vec::new()
+    let definitions: Vec<Value> = match &kind.custom {
+        _ if !with_columns => Vec::new(),
+        Some(custom) => custom.columns(),
+        None => columns::columns(kind).iter().map(columns::Column::definition).collect(),
     };
     json!({
         "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata,

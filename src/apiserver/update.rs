@@ -15,8 +15,8 @@ use crate::{body, errors};
 /// version, 422 for what may not be stored.
 pub async fn update(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response, Status> {
     let options = WriteOptions::parse(call, "UpdateOptions")?;
-    let (value, warnings) = body::object(target.kind, &call.headers, bytes)?;
-    let warnings = options.judge(target.kind, &warnings)?;
+    let (value, warnings) = body::object(&target.kind, &call.headers, bytes)?;
+    let warnings = options.judge(&target.kind, &warnings)?;
     let given = write::revision_in(&value)?;
     let subresource = target.subresource.as_deref();
     for _ in 0..ATTEMPTS_MAX {
@@ -29,7 +29,7 @@ pub async fn update(call: &Call, target: &Target, bytes: &[u8]) -> Result<Respon
             Replacement { old: &old, old_value: &old_value, new: value.clone(), subresource, track: true };
         match write::replace(call, target, &options, replacement).await? {
             Written::Done(stored) => {
-                return Ok(reply::warn(reply::object(call, target.kind, 200, &stored)?, &warnings));
+                return Ok(reply::warn(reply::object(call, &target.kind, 200, &stored)?, &warnings));
             }
             Written::Again if given.is_some() => return Err(errors::modified(&old.key)),
             Written::Again => {}

@@ -11,9 +11,11 @@ use hyper::body::Frame;
 use objects::{Key, Kind, Status};
 use serde_json::{Value, json};
 use state::{Event, EventKind, Revision, State, Stored};
+use store::Store;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 
+use crate::custom_kinds;
 use crate::errors::{self, invalid_option};
 use crate::list::Selection;
 use crate::metrics::Counted;
@@ -61,10 +63,11 @@ pub async fn watch(call: &Call, target: &Target, longrunning: OwnedSemaphorePerm
     };
     let now = Instant::now();
     let feed = Feed {
-        kind: Arc::clone(target.kind),
+        kind: Arc::clone(&target.kind),
         selection,
         form: call.form,
         include,
+        redefined: redefinitions(&call.api.store, &target.kind, state.revision()),
         watch: call.api.store.watch(resource, from),
         initial: start.initial.then_some((state, None)),
         end_bookmark: start.end_bookmark,
@@ -116,6 +119,8 @@ struct Feed {
     form: Form,
     include: Include,
     watch: store::Watch,
+    /// The changes of the definition of a custom resource.
+    redefined: Option<(store::Watch, Key)>,
     /// What is still to be sent of what was there, and from which key on.
     initial: Option<(State, Option<Key>)>,
     end_bookmark: bool,
@@ -135,6 +140,30 @@ enum Woken {
     Bookmark,
     End,
     Drain,
+    /// The kind is not what it was, or is gone.
+    Redefined,
+}
+
+/// What tells of changes of a kind's definition; `None` for kinds without one.
+fn redefinitions(store: &Store, kind: &Kind, from: Revision) -> Option<(store::Watch, Key)> {
+    let (name, _) = kind.custom.as_ref()?.definition();
+    Some((store.watch(custom_kinds::definitions(), from), Key::new(custom_kinds::definitions(), "", name)))
+}
+
+/// Waits until the definition says something else about its objects, or is gone; for ever where there is none.
+async fn redefined(definition: &mut Option<(store::Watch, Key)>) {
+    let Some((watch, key)) = definition else { return std::future::pending().await };
+    // A place in history that is lost ends the watch as well: the client begins anew.
+    while let Ok(events) = watch.next().await {
+        let generation = |stored: &Stored| stored.face().generation;
+        let other = |event: &Event| {
+            event.kind == EventKind::Deleted
+                || event.previous.as_ref().is_none_or(|old| generation(old) != generation(&event.current))
+        };
+        if events.iter().any(|event| event.key() == key && other(event)) {
+            return;
+        }
+    }
 }
 
 impl Feed {
@@ -160,7 +189,7 @@ impl Feed {
                     }
                     self.over = true;
                 }
-                Woken::Drain => self.over = true,
+                Woken::Drain | Woken::Redefined => self.over = true,
             }
         }
         (!out.is_empty()).then(|| out.freeze())
@@ -174,6 +203,7 @@ impl Feed {
             () = sleep_until(self.until) => Woken::End,
             () = sleep_until(bookmark_at.unwrap_or(self.until)), if bookmark_at.is_some() => Woken::Bookmark,
             events = self.watch.next() => Woken::Events(events),
+            () = redefined(&mut self.redefined) => Woken::Redefined,
         }
     }
 
@@ -236,8 +266,8 @@ impl Feed {
 
     fn write_stored(&mut self, out: &mut BytesMut, ty: &str, stored: &Stored, json: Option<&Bytes>) {
         match (self.form, json) {
-            (Form::Object, Some(json)) if self.kind.is_stored() => put_line(out, ty, json),
-            (Form::Object, None) if self.kind.is_stored() => {
+            (Form::Object, Some(json)) if self.kind.shows_what_is_stored() => put_line(out, ty, json),
+            (Form::Object, None) if self.kind.shows_what_is_stored() => {
                 put_head(out, ty);
                 stored.write_json(out);
                 out.put_slice(b"}\n");
@@ -277,6 +307,10 @@ impl Feed {
         });
         if initial_end {
             object["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        if self.form == Form::Object {
+            // It is no object: nothing is to be defaulted in it.
+            return put_line(out, "BOOKMARK", object.to_string().as_bytes());
         }
         self.write_value(out, "BOOKMARK", &object);
     }

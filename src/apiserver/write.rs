@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use http::header::USER_AGENT;
 use objects::canonical::{self, Warning};
-use objects::{Cause, Key, Kind, Object, Status, defaulting, lifecycle, managed, time, validation};
+use objects::{Cause, Key, Kind, Object, Status, defaulting, lifecycle, managed, time};
 use serde_json::Value;
 use state::{Change, Origin, Precondition, Refusal, Revision, State, Stored};
 use store::{Error, Store};
 
 use crate::allocation;
+use crate::definitions;
 use crate::errors::{self, invalid_option};
 use crate::query::Query;
 use crate::reply;
@@ -167,13 +168,13 @@ pub async fn replace(
     let Replacement { old, old_value, mut new, subresource, track } = replacement;
     let kind = target.kind.stored();
     forget_revision(&mut new);
-    canonical::canonicalize(target.kind, &mut new)?;
+    canonical::canonicalize(&target.kind, &mut new)?;
     // What came in another form is checked and kept in the stored one.
     let converted;
     let old_value = if target.kind.is_stored() {
         old_value
     } else {
-        defaulting::apply(target.kind, &mut new);
+        defaulting::apply(&target.kind, &mut new);
         target.kind.to_stored(&mut new);
         canonical::canonicalize(kind, &mut new)?;
         let mut value = reply::damaged(old.to_value())?;
@@ -182,11 +183,13 @@ pub async fn replace(
         &converted
     };
     defaulting::apply(kind, &mut new);
+    definitions::default(kind, &mut new);
     canonical::canonicalize(kind, &mut new)?;
     lifecycle::prepare_update(kind, old_value, &mut new, subresource)?;
+    definitions::change(kind, old_value, &mut new, subresource);
     crate::escalation::check(call, target, Some(old_value), &new)?;
     crate::admission::update(call, target, old_value, &new)?;
-    let causes = validation::update(kind, old_value, &new);
+    let causes = definitions::judge_change(kind, old_value, &new, subresource).await?;
     check(kind, &old.key.name, causes)?;
     if track {
         managed::update(kind, Some(old_value), &mut new, &options.manager, &now(), subresource)?;
@@ -206,7 +209,12 @@ pub async fn store_change(
     old_value: &Value,
     new: &Value,
 ) -> Result<Written, Status> {
-    if !lifecycle::differs(old_value, new) {
+    // A write that changes nothing still brings a custom resource into the version in which it is to be stored.
+    let settled = match &target.kind.custom {
+        Some(custom) => reply::damaged(old.to_value())?["apiVersion"] == custom.stored_version(),
+        None => true,
+    };
+    if settled && !lifecycle::differs(old_value, new) {
         return Ok(Written::Done(Arc::clone(old)));
     }
     let (key, ends) = (old.key.clone(), lifecycle::after_update(target.kind.stored(), new));
@@ -300,7 +308,10 @@ pub async fn read(call: &Call, target: &Target) -> Result<(Arc<Stored>, Value), 
     let key = target.key();
     let state = call.api.store.fresh(call.patience()).await.map_err(|error| errors::status(error, &key))?;
     let stored = Arc::clone(state.get(&key).ok_or_else(|| target.not_found())?);
-    let value = reply::damaged(stored.to_value())?;
+    let mut value = reply::damaged(stored.to_value())?;
+    if target.kind.custom.is_some() {
+        target.kind.from_stored(&mut value);
+    }
     Ok((stored, value))
 }
 

@@ -6,6 +6,8 @@
 mod aggregation;
 mod bootstrap;
 mod conditions;
+mod custom;
+mod definitions;
 mod deployment;
 mod disruption;
 pub mod error;
@@ -72,6 +74,7 @@ pub async fn run(duty: Duty, liveness: Arc<Liveness>, options: Options, stopping
         Arc::new(aggregation::Aggregation::new(context.clone())),
         Arc::new(serviceaccount::Accounts::new(context.clone())),
         Arc::new(namespace::Namespaces::new(context.clone())),
+        Arc::new(definitions::Definitions::new(context.clone())),
         Arc::new(gc::Collector::new(context.clone())),
         Arc::new(deployment::Deployments::new(context.clone())),
         Arc::new(replicaset::ReplicaSets::new(context.clone())),

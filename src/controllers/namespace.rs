@@ -11,9 +11,10 @@ use futures::{FutureExt, StreamExt, stream};
 use jiff::Timestamp;
 use objects::{Key, Resource, kind};
 use serde_json::{Value, json};
-use state::{Event, State, Stored};
+use state::{Event, Revision, State, Stored};
 
 use crate::conditions;
+use crate::custom::{Customs, definitions};
 use crate::runner::{Controller, Next};
 use crate::writes::{Draft, background};
 use crate::{Context, Error};
@@ -26,11 +27,12 @@ const WRITES_MAX: usize = 64;
 /// The controller.
 pub(crate) struct Namespaces {
     context: Context,
+    customs: Customs,
 }
 
 impl Namespaces {
     pub fn new(context: Context) -> Self {
-        Self { context }
+        Self { context, customs: Customs::default() }
     }
 
     async fn bring(&self, key: &Key) -> Result<Next, Error> {
@@ -38,7 +40,7 @@ impl Namespaces {
         let Some(stored) = state.get(key).filter(|namespace| namespace.face().deleting) else {
             return Ok(Next::Rest);
         };
-        let content = content(&state, &key.name);
+        let content = self.content(&state, &key.name);
         let going = content.into_iter().filter(|object| !object.face().deleting);
         let failures: Vec<String> = stream::iter(going)
             .map(|object| async move { self.delete(&object).await })
@@ -53,7 +55,7 @@ impl Namespaces {
             })
             .collect::<Result<_, _>>()?;
         let state = self.context.duty.current();
-        let left = self::content(&state, &key.name);
+        let left = self.content(&state, &key.name);
         let Some(stored) = state.get(key).filter(|now| now.face().uid == stored.face().uid) else {
             return Ok(Next::Rest);
         };
@@ -73,20 +75,22 @@ impl Namespaces {
         Ok(if untouched { Next::After(std::time::Duration::from_millis(100)) } else { Next::Rest })
     }
 
+    /// Everything in a namespace, of every kind.
+    fn content(&self, state: &State, namespace: &str) -> Vec<Arc<Stored>> {
+        let namespaced = kind::all().iter().filter(|kind| kind.namespaced).map(|kind| kind.resource());
+        let customs = self.customs.of(state);
+        let described = customs.iter().filter(|one| one.namespaced).map(|one| one.resource.clone());
+        let mut resources: Vec<Resource> = namespaced.chain(described).collect();
+        resources.sort();
+        resources.dedup();
+        resources.iter().flat_map(|resource| state.list_in(resource, namespace)).cloned().collect()
+    }
+
     async fn delete(&self, object: &Stored) -> Result<(), Error> {
         let mut draft = Draft::new();
         draft.delete(object, &background(), base::clock::now())?;
         draft.commit(&self.context.duty).await.map(drop)
     }
-}
-
-/// Everything in a namespace, of every kind.
-fn content(state: &State, namespace: &str) -> Vec<Arc<Stored>> {
-    let namespaced = kind::all().iter().filter(|kind| kind.namespaced);
-    let mut resources: Vec<Resource> = namespaced.map(|kind| kind.resource()).collect();
-    resources.sort();
-    resources.dedup();
-    resources.iter().flat_map(|resource| state.list_in(resource, namespace)).cloned().collect()
 }
 
 /// The conditions that say how far the deletion is (`status_condition_utils.go`).
@@ -157,10 +161,14 @@ impl Controller for Namespaces {
     fn resources(&self) -> Vec<Resource> {
         let mut resources: Vec<Resource> =
             kind::all().iter().filter(|kind| kind.namespaced).map(|kind| kind.resource()).collect();
-        resources.push(resource());
+        resources.extend([resource(), definitions()]);
         resources.sort();
         resources.dedup();
         resources
+    }
+
+    fn also(&self, state: &State) -> Vec<(Resource, Revision)> {
+        self.customs.watched(state)
     }
 
     fn all(&self, state: &State) -> Vec<Key> {

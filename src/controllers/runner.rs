@@ -1,6 +1,7 @@
 //! The loop that all controllers share: watches wake keys, a few keys are worked on at a time, failures wait.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use futures::future::{BoxFuture, select_all};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use objects::{Key, Resource};
-use state::{Event, State};
+use state::{Event, Revision, State};
 use store::{Duty, Watch};
 use tokio::time::Instant;
 
@@ -40,6 +41,11 @@ pub(crate) trait Controller: Send + Sync + 'static {
 
     /// What it watches.
     fn resources(&self) -> Vec<Resource>;
+
+    /// What it watches besides, as the state has it, and from which change on; looked at again after every change.
+    fn also(&self, _: &State) -> Vec<(Resource, Revision)> {
+        Vec::new()
+    }
 
     /// Every key it has to look at when it starts, or when its watches have lost their place.
     fn all(&self, state: &State) -> Vec<Key>;
@@ -87,8 +93,9 @@ enum Lap {
 /// From a full look until a watch is lost.
 async fn lap(controller: &dyn Controller, duty: &Duty) -> Lap {
     let state = duty.current();
-    let resources = controller.resources();
-    let mut watches: Vec<Watch> = resources.iter().map(|one| duty.watch(one.clone(), state.revision())).collect();
+    let mut watched: HashSet<Resource> = controller.resources().into_iter().collect();
+    watched.extend(controller.also(&state).into_iter().map(|(resource, _)| resource));
+    let mut watches: Vec<Watch> = watched.iter().map(|one| duty.watch(one.clone(), state.revision())).collect();
     let mut queue = Queue::default();
     controller.all(&state).into_iter().for_each(|key| queue.add(key));
     drop(state);
@@ -116,6 +123,11 @@ async fn lap(controller: &dyn Controller, duty: &Duty) -> Lap {
             events = changed(&mut watches) => match events {
                 Ok(events) => {
                     let state = duty.current();
+                    for (resource, since) in controller.also(&state) {
+                        if watched.insert(resource.clone()) {
+                            watches.push(duty.watch(resource, since));
+                        }
+                    }
                     for event in events {
                         controller.concerns(&event, &state).into_iter().for_each(|key| queue.add(key));
                     }

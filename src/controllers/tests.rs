@@ -461,3 +461,94 @@ async fn the_cluster_has_its_roles_and_keeps_them() {
     assert!(world.value(&protected).unwrap()["rules"].is_null(), "no rules are not written down");
     world.stop().await;
 }
+
+/// A definition of the group `example.com`, without defaults that the API server would fill in.
+fn definition(plural: &str, kind: &str) -> Value {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("{plural}.example.com")},
+        "spec": {"group": "example.com", "scope": "Namespaced", "conversion": {"strategy": "None"},
+            "names": {"plural": plural, "singular": kind.to_lowercase(), "kind": kind, "listKind": format!("{kind}List")},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}})
+}
+
+impl World {
+    fn create_custom(&self, plural: &str, namespace: &str, name: &str, metadata: Value) -> Key {
+        let kind = objects::Kind::undeclared("example.com", "v1", "Widget", plural, true);
+        let mut value = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": metadata});
+        for (key, text) in [("name", name), ("namespace", namespace), ("uid", name)] {
+            value["metadata"][key] = json!(text);
+        }
+        let key = Key::new(kind.resource(), namespace, name);
+        self.put(vec![Change::Put { key: key.clone(), object: Arc::new(Object::new(&kind, &value).unwrap()) }]);
+        key
+    }
+
+    fn condition(&self, key: &Key, ty: &str) -> String {
+        let value = self.value(key).unwrap_or_default();
+        crate::conditions::text(crate::conditions::find(&value["status"], ty), "status").to_owned()
+    }
+
+    /// As the API server answers a DELETE of a definition.
+    fn delete_definition(&self, key: &Key) {
+        let now = time::format(base::clock::now());
+        self.edit(key, |value| schemas::definition::begin_removal(value, &now));
+        self.delete(key, Propagation::Background);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_gets_its_names_and_takes_its_objects_along() {
+    let world = World::start(&[]).await;
+    let first = world.create(definition("widgets", "Widget"));
+    world.until("it is established", |world| world.condition(&first, "Established") == "True").await;
+    assert_eq!(world.value(&first).unwrap()["status"]["acceptedNames"]["kind"], "Widget");
+    let second = world.create(definition("gadgets", "Widget"));
+    world.until("it is refused", |world| world.condition(&second, "NamesAccepted") == "False").await;
+    assert_eq!(world.condition(&second, "Established"), "False");
+
+    world.create_custom("widgets", "default", "plain", json!({}));
+    let held = world.create_custom("widgets", "default", "held", json!({"finalizers": ["example.com/mine"]}));
+    world.delete_definition(&first);
+    world.until("all that can go is gone", |world| world.list("widgets.example.com", "default").len() == 1).await;
+    world.until("the last is going", |world| world.store.current().get(&held).unwrap().face().deleting).await;
+    assert_eq!(world.condition(&first, "Terminating"), "True");
+    world.put(vec![Change::Delete { key: held }]);
+    world.until("the definition is gone", |world| world.value(&first).is_none()).await;
+    world.until("its names are free", |world| world.condition(&second, "Established") == "True").await;
+
+    // One that was never established goes as well.
+    let third = world.create(definition("things", "Widget"));
+    world.until("it is refused", |world| world.condition(&third, "NamesAccepted") == "False").await;
+    world.delete_definition(&third);
+    world.until("it is gone", |world| world.value(&third).is_none()).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn custom_resources_are_collected_and_go_with_their_namespace() {
+    let world = World::start(&[]).await;
+    let namespace = world.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}}));
+    // Known after the controllers began: they hear of it.
+    let crd = world.create(definition("widgets", "Widget"));
+    world.until("it is established", |world| world.condition(&crd, "Established") == "True").await;
+    let owned_by = |api: &str, kind: &str, name: &str| json!({"ownerReferences": [{"apiVersion": api, "kind": kind, "name": name, "uid": name}]});
+    let owner = world.create_custom("widgets", "team", "owner", json!({}));
+    let child = world.create_custom("widgets", "team", "child", owned_by("example.com/v1", "Widget", "owner"));
+    let mut config =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": owned_by("example.com/v1", "Widget", "owner")});
+    config["metadata"]["name"] = json!("owned");
+    config["metadata"]["namespace"] = json!("team");
+    let config = world.create(config);
+    world.put(vec![Change::Delete { key: owner }]);
+    world.until("dependents follow", |world| world.value(&child).is_none() && world.value(&config).is_none()).await;
+    // An owner of a kind that nobody knows is left alone.
+    let stranger = world.create_custom("widgets", "team", "stranger", owned_by("other.org/v1", "Nothing", "x"));
+    let orphan = world.create_custom("widgets", "team", "lost", owned_by("example.com/v1", "Widget", "never"));
+    world.until("what has lost its owner goes", |world| world.value(&orphan).is_none()).await;
+    assert!(world.value(&stranger).is_some());
+    world.delete(&namespace, Propagation::Background);
+    world.until("the namespace is gone", |world| world.value(&namespace).is_none()).await;
+    assert!(world.list("widgets.example.com", "team").is_empty());
+    world.stop().await;
+}

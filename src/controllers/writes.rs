@@ -11,6 +11,7 @@ use state::{Change, Committed, Precondition, Stored};
 use store::Duty;
 
 use crate::Error;
+use crate::custom::definitions;
 
 /// Length of the random end of a generated name, as upstream's.
 const SUFFIX: usize = 5;
@@ -76,11 +77,11 @@ impl Draft {
         mutate(&mut new);
         let status = new.get("status").cloned();
         let subresource = (kind.kind == "Namespace").then_some("finalize");
-        lifecycle::prepare_update(kind, &old, &mut new, subresource)?;
+        lifecycle::prepare_update(&kind, &old, &mut new, subresource)?;
         if let (Some(status), Some(map)) = (status, new.as_object_mut()) {
             map.insert("status".into(), status);
         }
-        self.put(kind, stored, &old, new)
+        self.put(&kind, stored, &old, new)
     }
 
     /// Deletes an object as it was read, as a client's DELETE would; says whether that changes anything.
@@ -99,13 +100,16 @@ impl Draft {
         let (kind, old) = (kind_of(stored)?, value_of(stored)?);
         let mut last = old.clone();
         mutate(&mut last);
-        match lifecycle::prepare_delete(kind, &last, how, &time::format(now))? {
+        if stored.key.resource == definitions() && !stored.face().deleting {
+            schemas::definition::begin_removal(&mut last, &time::format(now));
+        }
+        match lifecycle::prepare_delete(&kind, &last, how, &time::format(now))? {
             Deletion::Remove => {
                 self.require_unchanged(stored);
                 self.changes.push(Change::Delete { key: stored.key.clone() });
                 Ok(true)
             }
-            Deletion::Update(new) => self.put(kind, stored, &old, new),
+            Deletion::Update(new) => self.put(&kind, stored, &old, new),
             Deletion::Nothing => Ok(false),
         }
     }
@@ -150,9 +154,18 @@ pub(crate) fn value_of(stored: &Stored) -> Result<Value, Error> {
     serde_json::from_slice(stored.object.bytes()).map_err(|error| objects::Error::Malformed(error.to_string()).into())
 }
 
-/// The kind of a stored object.
-pub(crate) fn kind_of(stored: &Stored) -> Result<&'static Arc<Kind>, Error> {
-    kind::by_resource(&stored.key.resource).ok_or(Error::Unserved("objects of such a resource"))
+/// The kind of a stored object; of a custom resource as much as the object itself says.
+pub(crate) fn kind_of(stored: &Stored) -> Result<Arc<Kind>, Error> {
+    if let Some(kind) = kind::by_resource(&stored.key.resource) {
+        return Ok(Arc::clone(kind));
+    }
+    let value = value_of(stored)?;
+    let unserved = || Error::Unserved("objects of such a resource");
+    let (group, version) = value["apiVersion"].as_str().and_then(|text| text.split_once('/')).ok_or_else(unserved)?;
+    let (name, resource) = (value["kind"].as_str().ok_or_else(unserved)?, &stored.key.resource);
+    let mut kind = Kind::undeclared(group, version, name, resource.plural(), !stored.key.namespace.is_empty());
+    kind.counts_generation = true;
+    Ok(Arc::new(kind))
 }
 
 /// A kind by its manifest's words.

@@ -16,6 +16,9 @@ use crate::fields::{self, Field, Label, Message, SCHEMA, Type};
 use crate::quantity::Quantity;
 use crate::{Kind, Status, time};
 
+/// The message of metadata in the field table.
+pub(crate) const OBJECT_META: &str = "k8s.io.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
 /// How many oddities of one body are kept; upstream stops at 100 as well.
 pub(crate) const WARNINGS_MAX: usize = 100;
 
@@ -72,6 +75,9 @@ pub fn decode_value(kind: &Kind, mut value: Value) -> Result<(Value, Vec<Warning
             *given = Value::String(wanted.clone());
         }
     }
+    if let Some(custom) = &kind.custom {
+        return custom.decode(value);
+    }
     let (given_version, given_kind) = (map["apiVersion"].clone(), map["kind"].clone());
     if given_kind != kind.kind.as_str() {
         let given = given_kind.as_str().unwrap_or("?");
@@ -119,6 +125,13 @@ pub fn strict(kind: &Kind, warnings: &[Warning]) -> Option<Status> {
 /// # Errors
 /// 400 when a quantity or a time does not parse (which [`decode`] would have refused).
 pub fn canonicalize(kind: &Kind, value: &mut Value) -> Result<(), Status> {
+    if kind.message.is_empty() {
+        // Of a kind without a table only the metadata is known; what a schema says of the rest is done by who has it.
+        return match value.get_mut("metadata") {
+            Some(metadata) if metadata.is_object() => canonicalize_message(OBJECT_META, metadata),
+            _ => Ok(()),
+        };
+    }
     canonicalize_message(&kind.message, value)
 }
 

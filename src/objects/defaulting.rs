@@ -42,6 +42,9 @@ impl Default {
 /// For secrets this also folds `stringData`, which is write-only, into `data`. Values of the wrong shape are left alone:
 /// decoding refuses them.
 pub fn apply(kind: &Kind, value: &mut Value) {
+    if let Some(custom) = &kind.custom {
+        return custom.default(value);
+    }
     let Some(map) = value.as_object_mut() else { return };
     for (path, default) in kind.declared.defaults {
         constant(map, path, *default);

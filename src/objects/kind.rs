@@ -5,8 +5,8 @@ use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 
-use crate::Resource;
 use crate::kinds::{ALL, Declaration};
+use crate::{Custom, Resource};
 
 /// One kind in one version that the API serves.
 #[derive(Clone)]
@@ -21,6 +21,8 @@ pub struct Kind {
     pub plural: String,
     /// Singular, as `kubectl get pod` spells it.
     pub singular: String,
+    /// Kind of lists, as `PodList`.
+    pub list_kind: String,
     /// Short names, as `po`.
     pub short_names: Vec<String>,
     /// Categories, as `all`.
@@ -39,6 +41,8 @@ pub struct Kind {
     pub field_selectors: Vec<String>,
     /// Subresources that are neither `/status` nor `/scale`.
     pub subresources: &'static [Subresource],
+    /// What the kind does, where a definition describes it.
+    pub custom: Option<Arc<dyn Custom>>,
     pub(crate) declared: &'static Declaration,
 }
 
@@ -71,13 +75,19 @@ impl Kind {
         }
     }
 
+    /// Whether the bytes that are stored are those that are shown. Custom resources are brought into the form of their
+    /// definition whenever they are read.
+    pub fn shows_what_is_stored(&self) -> bool {
+        self.is_stored() && self.custom.is_none()
+    }
+
     /// Whether objects are stored in this very form; other forms of the same objects are converted.
     pub fn is_stored(&self) -> bool {
         self.declared.convert.is_none()
     }
 
     /// The form in which this kind's objects are stored: itself for most kinds.
-    pub fn stored(&'static self) -> &'static Kind {
+    pub fn stored(&self) -> &Kind {
         let stored = self.declared.convert.and_then(|convert| by_kind(convert.of.0, convert.of.1));
         stored.map_or(self, |kind| &**kind)
     }
@@ -93,6 +103,9 @@ impl Kind {
 
     /// Turns a stored object into this form, with its `apiVersion` and `kind`.
     pub fn from_stored(&self, value: &mut Value) {
+        if let Some(custom) = &self.custom {
+            return custom.read(value);
+        }
         if let (Some(convert), Some(map)) = (self.declared.convert, value.as_object_mut()) {
             (convert.from_stored)(map);
             map.insert("apiVersion".into(), Value::from(self.api_version()));
@@ -101,15 +114,19 @@ impl Kind {
     }
 
     /// A kind that no code here declares, as a custom resource is: it has nothing special but its names, which and the rest
-    /// the caller fills in.
+    /// the caller fills in. Of its objects only the metadata is known.
     pub fn undeclared(group: &str, version: &str, kind: &str, plural: &str, namespaced: bool) -> Self {
-        static PLAIN: Declaration = Declaration::plain("", "", "", "");
+        static PLAIN: Declaration = Declaration {
+            status_keeps: &["labels", "annotations", "finalizers", "ownerReferences", "generateName"],
+            ..Declaration::plain("", "", "", "")
+        };
         Self {
             group: group.into(),
             version: version.into(),
             kind: kind.into(),
             plural: plural.into(),
             singular: kind.to_lowercase(),
+            list_kind: format!("{kind}List"),
             namespaced,
             message: String::new(),
             ..Self::of(&PLAIN)
@@ -129,6 +146,7 @@ impl Kind {
             kind: declared.kind.into(),
             plural: declared.plural.into(),
             singular: declared.kind.to_lowercase(),
+            list_kind: format!("{}List", declared.kind),
             short_names: strings(declared.short_names),
             categories: strings(declared.categories),
             namespaced: declared.namespaced,
@@ -138,6 +156,7 @@ impl Kind {
             counts_generation: declared.generation,
             field_selectors: strings(declared.selects),
             subresources: declared.subresources,
+            custom: None,
             declared,
         }
     }

@@ -6,6 +6,7 @@
 pub mod allocation;
 pub mod canonical;
 pub mod columns;
+pub mod custom;
 pub mod defaulting;
 pub mod error;
 pub mod fields;
@@ -21,10 +22,12 @@ pub mod protobuf;
 pub mod quantity;
 pub mod selector;
 pub mod status;
+pub mod structure;
 pub mod time;
 pub mod typed;
 pub mod validation;
 
+pub use custom::Custom;
 pub use error::Error;
 pub use key::{Key, Resource};
 pub use kind::Kind;

@@ -45,6 +45,7 @@ pub fn prepare_create(kind: &Kind, value: &mut Value, uid: &str, now: &str, suff
         metadata.insert("generation".into(), Value::from(1));
     }
     match kind.declared.begin {
+        _ if kind.custom.is_some() => kind.custom.iter().for_each(|custom| custom.begin(value)),
         Some(begin) => begin(value),
         None if kind.has_status => value["status"] = json!({}),
         None => {}
@@ -94,7 +95,7 @@ pub fn prepare_update(kind: &Kind, old: &Value, new: &mut Value, subresource: Op
     if old_metadata["deletionTimestamp"].is_string() {
         no_new_finalizers(kind, old_metadata, metadata)?;
     }
-    if kind.counts_generation && spec_differs(old, new) {
+    if kind.counts_generation && spec_differs(kind, old, new) {
         let generation = old_metadata["generation"].as_i64().unwrap_or(0) + 1;
         metadata_of(new).insert("generation".into(), Value::from(generation));
     }
@@ -206,8 +207,11 @@ fn no_new_finalizers(kind: &Kind, old: &Value, new: &Map<String, Value>) -> Resu
     Err(Status::invalid(&kind.group, &kind.kind, old["name"].as_str().unwrap_or(""), vec![cause]))
 }
 
-fn spec_differs(old: &Value, new: &Value) -> bool {
-    let counted = |key: &&String| !matches!(key.as_str(), "metadata" | "status" | "apiVersion" | "kind");
+fn spec_differs(kind: &Kind, old: &Value, new: &Value) -> bool {
+    // Where the status of a custom resource has no door of its own, it is a field as any other.
+    let all = kind.custom.is_some() && !kind.has_status;
+    let counted =
+        |key: &&String| !matches!(key.as_str(), "metadata" | "apiVersion" | "kind") && (all || *key != "status");
     let keys = |value: &Value| -> Vec<String> {
         value.as_object().map(|map| map.keys().filter(counted).cloned().collect()).unwrap_or_default()
     };

@@ -7,9 +7,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::fields;
 use crate::fields_v1::FieldSet;
-use crate::patch::{Diff, Shape, compare, overlay, skeleton};
+use crate::patch::{Diff, Shape, compare, overlay, skeleton_of};
 use crate::{Cause, Kind, Status};
 
 /// Longest manager name, in bytes; upstream's limit.
@@ -88,9 +87,8 @@ pub fn update(
     if entries.is_empty() && old.is_some() {
         return Ok(());
     }
-    let Some(message) = fields::message(&kind.message) else { return Ok(()) };
-    let shape = Shape::Struct(message);
-    let mut before = skeleton(message, new);
+    let Some(shape) = Shape::of_kind(kind) else { return Ok(()) };
+    let mut before = skeleton_of(shape, new);
     if let Some(old) = old {
         before = overlay(shape, &before, &without_entries(old));
     }

@@ -133,7 +133,8 @@ pub struct Object {
 impl Object {
     /// Makes an object of a canonical value (sorted keys, no nulls, `metadata` present).
     ///
-    /// `metadata.resourceVersion` is dropped: it is not part of what is stored.
+    /// `metadata.resourceVersion` is dropped: it is not part of what is stored. A custom resource is stored in the version
+    /// that its definition says.
     ///
     /// # Errors
     /// [`Error::Missing`] when the value has no `metadata.name`, `metadata.uid`, `apiVersion` or `kind`.
@@ -160,6 +161,8 @@ impl Object {
                     metadata.remove("resourceVersion");
                 }
                 serde_json::to_writer(&mut bytes, &metadata).map_err(malformed)?;
+            } else if let ("apiVersion", Some(custom)) = (key.as_str(), &kind.custom) {
+                serde_json::to_writer(&mut bytes, custom.stored_version()).map_err(malformed)?;
             } else {
                 serde_json::to_writer(&mut bytes, field).map_err(malformed)?;
             }

@@ -22,6 +22,9 @@ const CAUSES_MAX: usize = 100;
 
 /// What is wrong with a new object; empty when nothing is.
 pub fn create(kind: &Kind, value: &Value) -> Vec<Cause> {
+    if let Some(custom) = &kind.custom {
+        return custom.create(value);
+    }
     let mut faults = Faults::default();
     metadata::create(&mut faults, kind, &value["metadata"]);
     if let Some(rules) = kind.declared.rules {
@@ -34,6 +37,9 @@ pub fn create(kind: &Kind, value: &Value) -> Vec<Cause> {
 /// alike, once `lifecycle::prepare_update` has kept what the door does not let through; not for `/binding`, and not for
 /// `/ephemeralcontainers`, which has [`ephemeral_containers`].
 pub fn update(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
+    if let Some(custom) = &kind.custom {
+        return custom.update(old, new);
+    }
     let mut faults = Faults::default();
     metadata::update(&mut faults, kind, &old["metadata"], &new["metadata"]);
     match (kind.declared.changed, kind.declared.rules) {

@@ -14,13 +14,14 @@ mod format;
 pub mod jsonpath;
 pub mod object;
 pub mod openapi;
-pub mod ownership;
+mod ownership;
 mod pattern;
 mod place;
 pub mod rules;
 pub mod scale;
 pub mod schema;
 pub mod selectable;
+pub mod served;
 
 pub use definition::Definition;
 pub use error::Error;

@@ -9,7 +9,6 @@ use crate::Schema;
 use crate::schema::{Additional, Type};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
-const LIST_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta";
 
 /// Name of a kind's component, as `com.example.stable.v1.CronTab`: the group's domain from behind.
 pub fn component_name(kind: &Kind) -> String {
@@ -24,31 +23,12 @@ pub fn component(kind: &Kind, schema: &Schema) -> Value {
     unfold(&mut schema);
     let mut component = schema.to_value();
     complete(&schema, &mut component, true);
-    component["x-kubernetes-group-version-kind"] = json!([gvk(kind, &kind.kind)]);
+    component["x-kubernetes-group-version-kind"] = json!([gvk(kind)]);
     component
 }
 
-/// The component of lists of a kind, named like the kind's with `list_kind` at its end. It refers to `ListMeta`.
-pub fn list_component(kind: &Kind, list_kind: &str) -> Value {
-    json!({
-        "description": format!("{list_kind} is a list of {}", kind.kind),
-        "type": "object",
-        "required": ["items"],
-        "properties": {
-            "apiVersion": {"type": "string", "description": "Version of this list's schema."},
-            "kind": {"type": "string", "description": "Kind of this list."},
-            "metadata": {"description": "What concerns the whole list.", "$ref": reference(LIST_META)},
-            "items": {
-                "type": "array", "description": format!("The objects of kind {}.", kind.kind),
-                "items": {"$ref": reference(&component_name(kind))},
-            },
-        },
-        "x-kubernetes-group-version-kind": [gvk(kind, list_kind)],
-    })
-}
-
-fn gvk(kind: &Kind, name: &str) -> Value {
-    json!({"group": kind.group, "version": kind.version, "kind": name})
+fn gvk(kind: &Kind) -> Value {
+    json!({"group": kind.group, "version": kind.version, "kind": kind.kind})
 }
 
 fn reference(component: &str) -> String {
@@ -138,7 +118,5 @@ mod tests {
         assert_eq!(component["description"], "A thing.");
         let gvk = json!([{"group": "stable.example.com", "version": "v1", "kind": "CronTab"}]);
         assert_eq!(component["x-kubernetes-group-version-kind"], gvk);
-        let list = list_component(&kind, "CronTabList");
-        assert_eq!(list["properties"]["items"]["items"]["$ref"], "#/components/schemas/com.example.stable.v1.CronTab");
     }
 }

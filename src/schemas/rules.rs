@@ -89,6 +89,10 @@ pub trait Rules: Send + Sync {
     /// Compiles the rules of one schema, each against the type of `self` that the schema describes. One result per rule,
     /// in their order.
     fn compile(&self, site: &Site<'_>) -> Vec<Result<Compiled, Fault>>;
+
+    /// How often one object may hold the elements of a list or the values of a map that has this schema and stands
+    /// `around` times in it.
+    fn cardinality(&self, schema: &Schema, around: u64) -> u64;
 }
 
 /// Where rules stand that are to be compiled.
@@ -97,8 +101,8 @@ pub struct Site<'a> {
     pub schema: &'a Schema,
     /// Whether `self` is a whole object: then it has `apiVersion`, `kind`, `metadata.name` and `metadata.generateName`.
     pub root: bool,
-    /// How many values the schema may describe in one object, by `maxItems` and `maxProperties`; `None` is unbounded.
-    pub cardinality: Option<u64>,
+    /// How many values the schema may describe in one object.
+    pub cardinality: u64,
 }
 
 /// Why a rule does not compile.
@@ -169,7 +173,7 @@ pub enum Verdict {
 /// is refused, because a rule that is stored and not evaluated would be a promise that is not kept.
 pub(crate) fn compile(schema: &mut Schema, rules: Option<&dyn Rules>, place: &Place<'_>) -> Vec<Cause> {
     let mut judge = Judge { rules, faults: Faults::default(), total: 0 };
-    judge.schema(schema, place, Inherited { root: true, cardinality: Some(1), uncorrelatable: None });
+    judge.schema(schema, place, Inherited { root: true, cardinality: 1, uncorrelatable: None });
     if judge.total > SCHEMA_COST_MAX {
         let detail = over(
             "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema",
@@ -185,7 +189,7 @@ pub(crate) fn compile(schema: &mut Schema, rules: Option<&dyn Rules>, place: &Pl
 #[derive(Clone)]
 struct Inherited {
     root: bool,
-    cardinality: Option<u64>,
+    cardinality: u64,
     /// The schema below which old and new values cannot be paired.
     uncorrelatable: Option<String>,
 }
@@ -202,19 +206,22 @@ impl Judge<'_> {
             self.own(schema, place, &inherited);
         }
         let below = Inherited { root: false, ..inherited.clone() };
-        let times = |count: Option<u64>| Some(inherited.cardinality?.saturating_mul(count?));
-        let (most_items, most_properties) =
-            schema.checks.as_ref().map_or((None, None), |checks| (checks.max_items, checks.max_properties));
+        let below_has_rules = schema.items.as_ref().is_some_and(|items| items.has_rules())
+            || matches!(&schema.additional, Additional::Schema(child) if child.has_rules());
+        let times = match self.rules {
+            Some(rules) if below_has_rules => rules.cardinality(schema, inherited.cardinality),
+            _ => inherited.cardinality,
+        };
         let properties = place.field("properties");
         for (name, child) in &mut schema.properties {
             self.schema(child, &properties.key(name), below.clone());
         }
         if let Additional::Schema(child) = &mut schema.additional {
-            let inherited = Inherited { cardinality: times(most_properties), ..below.clone() };
+            let inherited = Inherited { cardinality: times, ..below.clone() };
             self.schema(child, &place.field("additionalProperties"), inherited);
         }
         if let Some(child) = &mut schema.items {
-            let mut inherited = Inherited { cardinality: times(most_items), ..below };
+            let mut inherited = Inherited { cardinality: times, ..below };
             // Elements of sets and of lists that are replaced as a whole have no former self.
             if schema.extensions.list_type != Some(ListType::Map) && inherited.uncorrelatable.is_none() {
                 inherited.uncorrelatable = Some(place.to_string());

@@ -23,11 +23,16 @@ impl Rules for Words {
                     return Err(Fault { in_message: false, detail: format!("undeclared reference to '{word}'") });
                 }
                 let message = Some(rule.message_expression.to_string()).filter(|text| !text.is_empty());
-                let cost = if word == "dear" { RULE_COST_MAX + 1 } else { site.cardinality.unwrap_or(7) };
+                let cost = if word == "dear" { RULE_COST_MAX + 1 } else { site.cardinality };
                 let uses_old_self = word == "same";
                 Ok(Compiled { program: Arc::new(Word { word, message }), uses_old_self, cost, message_cost: 0 })
             })
             .collect()
+    }
+
+    fn cardinality(&self, schema: &Schema, around: u64) -> u64 {
+        let most = schema.checks.as_ref().and_then(|checks| checks.max_items.or(checks.max_properties));
+        around.saturating_mul(most.unwrap_or(7))
     }
 }
 

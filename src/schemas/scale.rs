@@ -3,6 +3,7 @@
 //! Follows upstream's `pkg/registry/customresource/{etcd,validator}.go`.
 
 use objects::Cause;
+use objects::custom::Replicas;
 use objects::validation::invalid;
 use serde_json::{Map, Value, json};
 
@@ -15,17 +16,6 @@ pub struct Scale {
     pub status_replicas: String,
     /// `labelSelectorPath`; a text in the form of a query.
     pub label_selector: Option<String>,
-}
-
-/// What an object says through the paths.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Replicas {
-    /// How many are wanted; `None` when the object does not say, which a scale shows as 0 and a write has to set.
-    pub wanted: Option<i64>,
-    /// How many there are.
-    pub found: i64,
-    /// Which they are.
-    pub selector: String,
 }
 
 impl Scale {

@@ -1,29 +1,44 @@
 //! OpenAPI v3 for everything that is served: what `kubectl explain`, `kubectl apply` and client-side tools read.
 //!
 //! Types and descriptions come from `k8s-openapi`, lists' and maps' merge rules from the field table in `objects`, paths
-//! from the registry of kinds. Made at the first request, the same bytes on every master of a release.
+//! from the registry of kinds. Made at the first request, the same bytes on every master of a release. Documents with custom
+//! resources are made anew when definitions have changed and somebody asks; they are the same on every master too.
 
 mod paths;
 mod schemas;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use objects::kind;
+use objects::{Kind, kind};
 use serde_json::{Value, json};
 
+use crate::custom_kinds::Table;
 use crate::discovery::{self, REVIEWS};
 use crate::document::Document;
 
 const JSON: &str = "application/json";
 
 /// What `/openapi/v3` and the documents below it answer; `None` for any other path.
-pub fn answer(path: &str) -> Option<Document> {
+pub fn answer(path: &str, custom: &Table) -> Option<Document> {
     let below = path.strip_prefix("/openapi/v3")?;
+    let customs = custom.documents.get_or_init(|| documents_of(custom.all()));
     match below.trim_matches('/') {
-        "" => Some(INDEX.clone()),
-        name => DOCUMENTS.get(name).cloned(),
+        "" => Some(index(customs)),
+        name => customs.get(name).or_else(|| DOCUMENTS.get(name)).cloned(),
     }
+}
+
+/// The documents of all group-versions that have custom resources.
+fn documents_of(custom: &[Arc<Kind>]) -> BTreeMap<String, Document> {
+    let paths: BTreeMap<String, &Kind> =
+        custom.iter().map(|kind| (path_of(&kind.group, &kind.version), &**kind)).collect();
+    let document = |kind: &Kind| Document::json(JSON, &document(&kind.group, &kind.version, custom));
+    paths.into_iter().map(|(path, kind)| (path, document(kind))).collect()
+}
+
+fn path_of(group: &str, version: &str) -> String {
+    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
 }
 
 /// Group-versions in the form of paths: `api/v1`, `apis/apps/v1`.
@@ -32,7 +47,7 @@ fn group_versions() -> Vec<(&'static str, &'static str, String)> {
     let reviewed = REVIEWS.iter().map(|(group, ..)| (*group, "v1"));
     let mut all: Vec<(&str, &str, String)> = Vec::new();
     for (group, version) in stored.chain(reviewed) {
-        let path = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
+        let path = path_of(group, version);
         if !all.iter().any(|(_, _, known)| *known == path) {
             all.push((group, version, path));
         }
@@ -43,23 +58,25 @@ fn group_versions() -> Vec<(&'static str, &'static str, String)> {
 static DOCUMENTS: LazyLock<BTreeMap<String, Document>> = LazyLock::new(|| {
     group_versions()
         .into_iter()
-        .map(|(group, version, path)| (path, Document::json(JSON, &document(group, version))))
+        .map(|(group, version, path)| (path, Document::json(JSON, &document(group, version, &[]))))
         .collect()
 });
 
-static INDEX: LazyLock<Document> = LazyLock::new(|| {
-    let paths: serde_json::Map<String, Value> = DOCUMENTS
-        .iter()
+fn index(customs: &BTreeMap<String, Document>) -> Document {
+    let built_in = DOCUMENTS.iter().filter(|(path, _)| !customs.contains_key(*path));
+    let paths: serde_json::Map<String, Value> = built_in
+        .chain(customs)
         .map(|(path, document)| {
             let url = format!("/openapi/v3/{path}?hash={}", document.etag);
             (path.clone(), json!({ "serverRelativeURL": url }))
         })
         .collect();
     Document::json(JSON, &json!({ "paths": paths }))
-});
+}
 
-fn document(group: &str, version: &str) -> Value {
-    let kinds: Vec<_> = kind::all().iter().filter(|kind| kind.group == group && kind.version == version).collect();
+fn document(group: &str, version: &str, custom: &[Arc<Kind>]) -> Value {
+    let all = kind::all().iter().chain(custom);
+    let kinds: Vec<_> = all.filter(|kind| kind.group == group && kind.version == version).collect();
     let mut described = serde_json::Map::new();
     let mut others = Vec::new();
     for kind in &kinds {
@@ -84,7 +101,7 @@ mod tests {
     use super::*;
 
     fn body(path: &str) -> Value {
-        let document = answer(path).unwrap_or_else(|| panic!("{path} is served"));
+        let document = answer(path, &Table::default()).unwrap_or_else(|| panic!("{path} is served"));
         serde_json::from_slice(&document.body).expect("JSON")
     }
 
@@ -95,10 +112,10 @@ mod tests {
             let url = entry["serverRelativeURL"].as_str().expect("url");
             let (address, hash) = url.split_once("?hash=").expect("hash");
             assert_eq!(address, format!("/openapi/v3/{path}"));
-            assert_eq!(answer(address).expect("served").etag, hash);
+            assert_eq!(answer(address, &Table::default()).expect("served").etag, hash);
         }
-        assert!(answer("/openapi/v3/apis/nope/v1").is_none());
-        assert!(answer("/openapi/v2").is_none());
+        assert!(answer("/openapi/v3/apis/nope/v1", &Table::default()).is_none());
+        assert!(answer("/openapi/v2", &Table::default()).is_none());
     }
 
     #[test]
@@ -180,7 +197,8 @@ mod tests {
     fn everything_that_discovery_names_has_a_path() {
         let mut resources = 0;
         for (group, version, path) in group_versions() {
-            let list = discovery::answer(&format!("/{path}"), None).unwrap_or_else(|| panic!("{path} is discovered"));
+            let list =
+                discovery::answer(&format!("/{path}"), None, &[]).unwrap_or_else(|| panic!("{path} is discovered"));
             let list: Value = serde_json::from_slice(&list.body).expect("JSON");
             let document = body(&format!("/openapi/v3/{path}"));
             for resource in list["resources"].as_array().expect("resources") {

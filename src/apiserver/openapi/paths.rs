@@ -10,12 +10,10 @@ use crate::discovery;
 const STATUS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Status";
 const DELETE_OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 const SCALE: &str = "io.k8s.api.autoscaling.v1.Scale";
-const PATCHES: [&str; 4] = [
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-];
+/// Not for custom resources, whose lists have no such rules.
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const PATCHES: [&str; 4] =
+    ["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json", STRATEGIC];
 
 /// What an operation works on: for its id and for the extensions that clients look operations up by.
 struct Of {
@@ -31,7 +29,7 @@ pub fn of(kind: &Kind) -> Map<String, Value> {
     let place = if kind.namespaced { "/namespaces/{namespace}" } else { "" };
     let collection = format!("{root}{place}/{}", kind.plural);
     let own = component(kind);
-    let list = format!("{own}List");
+    let list = schemas::list_component(kind);
     let id = format!("{}{}", kind.kind, if kind.namespaced { "InNamespace" } else { "" });
     let this = |end: &str| Of { id: format!("{id}{end}"), gvk: gvk(kind) };
     let mut paths = Map::new();
@@ -66,6 +64,13 @@ pub fn of(kind: &Kind) -> Map<String, Value> {
     }
     for extra in discovery::extras_of(kind) {
         add(format!("{item}/{}", extra.name), beside(&id, &own, kind, extra));
+    }
+    if kind.custom.is_some() {
+        for path in paths.values_mut() {
+            if let Some(media) = path.pointer_mut("/patch/requestBody/content").and_then(Value::as_object_mut) {
+                media.remove(STRATEGIC);
+            }
+        }
     }
     paths
 }

@@ -21,7 +21,11 @@ const COMPONENTS: &str = "#/components/schemas/";
 pub fn of(kinds: &[&Arc<Kind>], others: &[(&str, &str, &str)]) -> Map<String, Value> {
     let mut generator = SchemaSettings::openapi3().into_generator();
     for kind in kinds {
-        register(&mut generator, &kind.message);
+        match &kind.custom {
+            None => register(&mut generator, &kind.message),
+            // What components of custom resources refer to.
+            Some(_) => drop(generator.subschema_for::<meta::v1::ObjectMeta>()),
+        }
     }
     for (group, version, kind) in others {
         register(&mut generator, &component_of(group, version, kind).replacen("io.k8s.", "k8s.io.", 1));
@@ -38,10 +42,12 @@ pub fn of(kinds: &[&Arc<Kind>], others: &[(&str, &str, &str)]) -> Map<String, Va
     }
     for kind in kinds {
         let name = component(kind);
-        if let Some(schema) = schemas.get_mut(&name) {
+        if let Some(custom) = &kind.custom {
+            schemas.insert(name.clone(), custom.component());
+        } else if let Some(schema) = schemas.get_mut(&name) {
             schema["x-kubernetes-group-version-kind"] = json!([gvk(kind)]);
         }
-        schemas.insert(format!("{name}List"), list_of(kind, &name));
+        schemas.insert(list_component(kind), list_of(kind, &name));
     }
     for (group, version, kind) in others {
         if let Some(schema) = schemas.get_mut(&component_of(group, version, kind)) {
@@ -56,7 +62,16 @@ pub fn of(kinds: &[&Arc<Kind>], others: &[(&str, &str, &str)]) -> Map<String, Va
 
 /// Name of a kind's component, as `io.k8s.api.core.v1.Pod`. Two packages have a hyphen here and an underscore in messages.
 pub fn component(kind: &Kind) -> String {
+    if let Some(custom) = &kind.custom {
+        return custom.component_name();
+    }
     kind.message.replacen("k8s.io.", "io.k8s.", 1).replace('_', "-")
+}
+
+/// Name of the component of a kind's lists.
+pub fn list_component(kind: &Kind) -> String {
+    let own = component(kind);
+    format!("{}{}", own.strip_suffix(&*kind.kind).unwrap_or(&own), kind.list_kind)
 }
 
 /// Name of the component of what is no kind of its own, as `io.k8s.api.policy.v1.Eviction`.
@@ -197,7 +212,7 @@ fn complete(name: &str, schema: &mut Value) {
 
 fn list_of(kind: &Kind, component: &str) -> Value {
     json!({
-        "description": format!("{0}List is a list of {0} objects.", kind.kind),
+        "description": format!("{} is a list of {} objects.", kind.list_kind, kind.kind),
         "type": "object",
         "required": ["items"],
         "properties": {
@@ -207,6 +222,6 @@ fn list_of(kind: &Kind, component: &str) -> Value {
             "items": {"type": "array", "description": "The objects.", "items": reference(component)},
         },
         "x-kubernetes-group-version-kind":
-            [{"group": kind.group, "version": kind.version, "kind": format!("{}List", kind.kind)}],
+            [{"group": kind.group, "version": kind.version, "kind": kind.list_kind}],
     })
 }

@@ -50,10 +50,10 @@ pub async fn bind(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response
         }
         write::forget_revision(&mut old_value);
         let mut new = bound_to(&old_value, node, &binding["metadata"]["annotations"]);
-        canonical::canonicalize(target.kind, &mut new)?;
-        lifecycle::prepare_update(target.kind, &old_value, &mut new, Some("binding"))?;
+        canonical::canonicalize(&target.kind, &mut new)?;
+        lifecycle::prepare_update(&target.kind, &old_value, &mut new, Some("binding"))?;
         match write::store_change(call, target, options.dry_run, &old, &old_value, &new).await? {
-            Written::Done(_) => return Ok(reply::success(201, target.kind, name, &old.face().uid)),
+            Written::Done(_) => return Ok(reply::success(201, &target.kind, name, &old.face().uid)),
             Written::Again => {}
         }
     }

@@ -25,29 +25,35 @@ pub async fn answer(call: &Call, target: &Target, verb: Verb, bytes: &[u8]) -> R
         let key = target.key();
         let state = revision::state(call, revision::of_get(&call.query)?, &key.resource).await?;
         let stored = state.get(&key).ok_or_else(|| target.not_found())?;
-        return Ok(reply::value(200, &scale_of(stored, &reply::damaged(stored.to_value())?)?));
+        return Ok(reply::value(200, &scale_of(&target.kind, stored, &reply::shown(&target.kind, stored)?)?));
     }
     let options = WriteOptions::parse(call, if verb == Verb::Patch { "PatchOptions" } else { "UpdateOptions" })?;
     let change = if verb == Verb::Patch {
-        Change::Patch(Patch::read(call, bytes)?.0)
+        let patch = Patch::read(call, bytes)?.0;
+        patch.suits(&target.kind)?;
+        Change::Patch(patch)
     } else {
         Change::Put(body::of_kind(&call.headers, bytes, MESSAGE, API_VERSION, "Scale")?)
     };
     for _ in 0..ATTEMPTS_MAX {
         let (old, mut old_value) = write::read(call, target).await?;
-        let before = scale_of(&old, &old_value)?;
+        let before = scale_of(&target.kind, &old, &old_value)?;
         let after = change.applied(&before)?;
-        let replicas = check(target.kind, &old, &after)?;
+        let replicas = check(&target.kind, &old, &after)?;
         if write::revision_in(&after)?.is_some_and(|given| given != old.revision.0) {
             return Err(errors::modified(&old.key));
         }
         write::forget_revision(&mut old_value);
         let mut new = old_value.clone();
-        new["spec"]["replicas"] = json!(replicas);
+        match &target.kind.custom {
+            Some(custom) => custom.set_scale(&mut new, replicas).map_err(Status::bad_request)?,
+            None => new["spec"]["replicas"] = json!(replicas),
+        }
         let replacement = Replacement { old: &old, old_value: &old_value, new, subresource: None, track: true };
         match write::replace(call, target, &options, replacement).await? {
             Written::Done(stored) => {
-                return Ok(reply::value(200, &scale_of(&stored, &reply::damaged(stored.to_value())?)?));
+                let shown = reply::shown(&target.kind, &stored)?;
+                return Ok(reply::value(200, &scale_of(&target.kind, &stored, &shown)?));
             }
             Written::Again if matches!(change, Change::Put(_)) && write::revision_in(&after)?.is_some() => {
                 return Err(errors::modified(&old.key));
@@ -100,11 +106,22 @@ fn check(kind: &Kind, old: &Stored, scale: &Value) -> Result<i64, Status> {
     Ok(replicas)
 }
 
-fn scale_of(stored: &Stored, object: &Value) -> Result<Value, Status> {
+fn scale_of(kind: &Kind, stored: &Stored, object: &Value) -> Result<Value, Status> {
     let mut metadata =
         json!({"name": &*stored.key.name, "namespace": &*stored.key.namespace, "uid": &*stored.face().uid});
     metadata["resourceVersion"] = json!(stored.revision.to_string());
     metadata["creationTimestamp"] = object["metadata"]["creationTimestamp"].clone();
+    if let Some(custom) = &kind.custom {
+        let replicas = custom.scale(object).map_err(Status::internal)?;
+        let mut status = json!({"replicas": replicas.found});
+        if !replicas.selector.is_empty() {
+            status["selector"] = json!(replicas.selector);
+        }
+        return Ok(json!({
+            "kind": "Scale", "apiVersion": API_VERSION, "metadata": metadata,
+            "spec": {"replicas": replicas.wanted.unwrap_or(0)}, "status": status,
+        }));
+    }
     // The selector of a replication controller is a plain map of labels.
     let plain = stored.key.resource.group().is_empty();
     let selector = object["spec"]["selector"].clone();

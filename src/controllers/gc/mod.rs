@@ -12,8 +12,9 @@ use futures::future::BoxFuture;
 use objects::lifecycle::DeleteOptions;
 use objects::{Face, Key, Owner, Resource, kind};
 use serde_json::{Value, json};
-use state::{Event, EventKind, State, Stored};
+use state::{Event, EventKind, Revision, State, Stored};
 
+use crate::custom::{Customs, Described};
 use crate::owners::release;
 use crate::runner::{Controller, Next};
 use crate::writes::Draft;
@@ -24,12 +25,13 @@ use graph::Graph;
 /// The controller.
 pub(crate) struct Collector {
     context: Context,
+    customs: Customs,
     graph: Mutex<Graph>,
 }
 
 impl Collector {
     pub fn new(context: Context) -> Self {
-        Self { context, graph: Mutex::default() }
+        Self { context, customs: Customs::default(), graph: Mutex::default() }
     }
 
     async fn bring(&self, key: &Key) -> Result<Next, Error> {
@@ -40,7 +42,8 @@ impl Collector {
         let face = stored.face();
         let dependents = graph::living(&self.graph(), &state, &face.uid);
         let seen: Vec<Dependent> = dependents.iter().map(|one| dependent(one.face(), &face.uid)).collect();
-        let look = |owner: &Owner| look(&state, &key.namespace, owner);
+        let customs = self.customs.of(&state);
+        let look = |owner: &Owner| look(&state, &customs, &key.namespace, owner);
         let mut draft = Draft::new();
         match decide::verdict(face, look, &seen) {
             Verdict::Leave => return Ok(Next::Rest),
@@ -96,8 +99,13 @@ impl Controller for Collector {
         resources
     }
 
+    fn also(&self, state: &State) -> Vec<(Resource, Revision)> {
+        self.customs.watched(state)
+    }
+
     fn all(&self, state: &State) -> Vec<Key> {
-        let resources = self.resources();
+        let mut resources = self.resources();
+        resources.extend(self.customs.of(state).iter().map(|one| one.resource.clone()));
         let objects = || resources.iter().flat_map(|resource| state.list(resource));
         self.graph().rebuild(objects().map(|stored| (&stored.key, stored.face())));
         objects().filter(|stored| matters(stored.face())).map(|stored| stored.key.clone()).collect()
@@ -117,11 +125,12 @@ impl Controller for Collector {
                 keys.extend(graph.dependents(&face.uid));
             }
         }
+        let customs = self.customs.of(state);
         // An owner that waits hears when a dependent goes, or lets it go.
         for owner in
             [Some(&event.current), event.previous.as_ref()].into_iter().flatten().flat_map(|one| &one.face().owners)
         {
-            if let Some(key) = key_of(&event.key().namespace, owner)
+            if let Some(key) = key_of(&customs, &event.key().namespace, owner)
                 && state.get(&key).is_some_and(|owner| owner.face().deleting)
             {
                 keys.push(key);
@@ -151,23 +160,27 @@ fn dependent(face: &Face, owner: &str) -> Dependent {
 
 /// Where an owner of an object in `namespace` lies; `None` for kinds that are not served, and for an owner in a namespace
 /// that the object, having none itself, cannot name.
-fn key_of(namespace: &str, owner: &Owner) -> Option<Key> {
-    let kind = kind::by_kind(&owner.api_version, &owner.kind).or_else(|| {
-        kind::all().iter().find(|kind| *kind.kind == *owner.kind && same_group(kind, &owner.api_version))
-    })?;
-    if kind.namespaced && namespace.is_empty() {
+fn key_of(customs: &[Arc<Described>], namespace: &str, owner: &Owner) -> Option<Key> {
+    let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+    let built_in = || {
+        let kind = kind::by_kind(&owner.api_version, &owner.kind)
+            .or_else(|| kind::all().iter().find(|kind| *kind.kind == *owner.kind && kind.group == group))?;
+        Some((kind.resource(), kind.namespaced))
+    };
+    let described = || {
+        let one = customs.iter().find(|one| *one.kind == *owner.kind && one.resource.group() == group)?;
+        Some((one.resource.clone(), one.namespaced))
+    };
+    let (resource, namespaced) = built_in().or_else(described)?;
+    if namespaced && namespace.is_empty() {
         return None;
     }
-    Some(Key::new(kind.resource(), if kind.namespaced { namespace } else { "" }, &owner.name))
-}
-
-fn same_group(kind: &objects::Kind, api_version: &str) -> bool {
-    api_version.split_once('/').map_or("", |(group, _)| group) == kind.group
+    Some(Key::new(resource, if namespaced { namespace } else { "" }, &owner.name))
 }
 
 /// What has become of an owner. One that cannot be looked up counts as being there: nothing is deleted on a guess.
-fn look(state: &State, namespace: &str, owner: &Owner) -> OwnerIs {
-    let Some(key) = key_of(namespace, owner) else {
+fn look(state: &State, customs: &[Arc<Described>], namespace: &str, owner: &Owner) -> OwnerIs {
+    let Some(key) = key_of(customs, namespace, owner) else {
         return OwnerIs::Solid;
     };
     match state.get(&key).map(|stored| stored.face()).filter(|face| face.uid == owner.uid) {

@@ -103,6 +103,14 @@ impl Column {
         Self { cell: Cell::Made(cell), ..self }
     }
 
+    /// As `columnDefinitions` of a Table has it.
+    pub fn definition(&self) -> Value {
+        json!({
+            "name": self.name, "type": self.ty, "format": self.format, "description": self.description,
+            "priority": self.priority,
+        })
+    }
+
     fn cell(&self, object: &Value, now: Timestamp) -> Value {
         match self.cell {
             Cell::None => Value::Null,
@@ -116,7 +124,8 @@ impl Column {
     }
 }
 
-pub(crate) const NAME: Column = Column {
+/// The column that names the object.
+pub const NAME: Column = Column {
     format: "name",
     ..Column::text("Name", "Name of the object, unique among its kind in its namespace.").showing("metadata.name")
 };
@@ -128,7 +137,7 @@ pub(crate) const CREATED_AT: Column = Column::new("Created At", "date", "When th
 pub(crate) const CONTAINERS: Column = Column::wide("Containers", "Names of each container in the template.");
 pub(crate) const IMAGES: Column = Column::wide("Images", "Images referenced by each container in the template.");
 
-/// The columns of a kind's table. Kinds without a printer of their own show name and creation time, as upstream's do.
+/// The columns of a built-in kind's table; of others the definition has them. Kinds without a printer of their own show name and creation time, as upstream's do.
 pub fn columns(kind: &Kind) -> &'static [Column] {
     kind.declared.columns
 }
@@ -136,6 +145,7 @@ pub fn columns(kind: &Kind) -> &'static [Column] {
 /// The cells of one object, one for each of [`columns`]. Ages are counted until `now`.
 pub fn cells(kind: &Kind, object: &Value, now: Timestamp) -> Vec<Value> {
     match kind.declared.cells {
+        _ if kind.custom.is_some() => kind.custom.as_ref().map_or_else(Vec::new, |custom| custom.cells(object, now)),
         Some(cells) => cells(object, now),
         None => kind.declared.columns.iter().map(|column| column.cell(object, now)).collect(),
     }

@@ -6,10 +6,9 @@
 use serde_json::{Map, Value};
 
 use super::check_depth;
-use super::shape::{Shape, skeleton};
+use super::shape::{Shape, skeleton_of};
 use super::typed::{Diff, check, compare, field_set, merge, remove, with_parents};
 use crate::canonical::canonicalize;
-use crate::fields::{self, Message};
 use crate::fields_v1::{FieldSet, Step, show};
 use crate::managed::{self, Entry, MANAGER_BYTES_MAX};
 use crate::{Cause, Kind, Status};
@@ -43,10 +42,9 @@ pub fn apply(
 ) -> Result<Value, Status> {
     check_manager(manager)?;
     check_configuration(kind, applied)?;
-    let Some(message) = fields::message(&kind.message) else {
+    let Some(shape) = Shape::of_kind(kind) else {
         return Err(Status::internal(format!("{} is not in the field table", kind.message)));
     };
-    let shape = Shape::Struct(message);
     let mut configuration = applied.clone();
     if let (Some(part), Some(map)) = (managed::ignored(kind, subresource), configuration.as_object_mut()) {
         map.remove(part);
@@ -60,10 +58,10 @@ pub fn apply(
     let mut entries = live.map(|live| managed::decode_stored(&live["metadata"]["managedFields"])).unwrap_or_default();
     let bare = match live {
         Some(live) => managed::without_entries(live),
-        None => skeleton(message, &configuration),
+        None => skeleton_of(shape, &configuration),
     };
     if let (true, Some(_)) = (entries.is_empty(), live) {
-        let fields = compare(shape, &skeleton(message, &bare), &bare).changed();
+        let fields = compare(shape, &skeleton_of(shape, &bare), &bare).changed();
         entries.push(Entry {
             manager: BEFORE_FIRST_APPLY.into(),
             applied: false,
@@ -73,7 +71,7 @@ pub fn apply(
             fields: managed::strip(fields),
         });
     }
-    let request = Request { kind, message, live: &bare, configuration: &configuration, manager, now, subresource };
+    let request = Request { kind, shape, live: &bare, configuration: &configuration, manager, now, subresource };
     let (mut merged, entries) = match request.carry_out(entries.clone(), force) {
         Ok(done) => done,
         Err(Refusal::Conflicts(conflicts)) if manager == KUBECTL => {
@@ -194,7 +192,7 @@ impl Refusal {
 
 struct Request<'a> {
     kind: &'a Kind,
-    message: &'static Message,
+    shape: Shape<'a>,
     live: &'a Value,
     configuration: &'a Value,
     manager: &'a str,
@@ -205,7 +203,7 @@ struct Request<'a> {
 impl Request<'_> {
     /// Merges, drops what the manager no longer wants, and settles who owns what.
     fn carry_out(&self, mut entries: Vec<Entry>, force: bool) -> Result<(Value, Vec<Entry>), Refusal> {
-        let shape = Shape::Struct(self.message);
+        let shape = self.shape;
         let mut mine = Entry {
             manager: self.manager.to_owned(),
             applied: true,
@@ -221,7 +219,10 @@ impl Request<'_> {
             // Empty lists and structs of the configuration are nobody's fields, and yet asked for.
             merged = merge(shape, &merged, self.configuration);
         }
-        drop_nulls(&mut merged);
+        // A schema may allow nulls.
+        if self.kind.custom.is_none() {
+            drop_nulls(&mut merged);
+        }
         let asked = compare(shape, self.live, &merged);
         canonicalize(self.kind, &mut merged).map_err(Refusal::Status)?;
         let diff = settle(asked, compare(shape, self.live, &merged));
@@ -261,7 +262,7 @@ impl Request<'_> {
         if last["apiVersion"] != Value::String(self.kind.api_version()) {
             return FieldSet::default();
         }
-        let shape = Shape::Struct(self.message);
+        let shape = self.shape;
         let diff = compare(shape, &last, self.live);
         field_set(shape, &last).difference(&diff.changed()).difference(&diff.removed)
     }
@@ -279,7 +280,7 @@ fn settle(asked: Diff, canonical: Diff) -> Diff {
 }
 
 /// Takes away what the manager applied last time, not this time, and nobody else owns.
-fn prune(shape: Shape, merged: &Value, last: &FieldSet, others: &[Entry], mine: &FieldSet) -> Value {
+fn prune(shape: Shape<'_>, merged: &Value, last: &FieldSet, others: &[Entry], mine: &FieldSet) -> Value {
     let empty = || Value::Object(Map::new());
     let last = with_parents(shape, last);
     let pruned = remove(shape, merged, &last).unwrap_or_else(empty);

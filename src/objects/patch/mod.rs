@@ -13,7 +13,7 @@ mod typed;
 pub use apply::apply;
 pub use json::json;
 pub use merge::merge;
-pub(crate) use shape::{Shape, skeleton};
+pub(crate) use shape::{Shape, skeleton_of};
 pub use strategic::{strategic, strategic_message};
 pub(crate) use typed::{Diff, compare, merge as overlay};
 

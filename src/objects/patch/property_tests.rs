@@ -37,7 +37,7 @@ fn deployment() -> &'static Kind {
     kind::by_kind("apps/v1", "Deployment").expect("served")
 }
 
-fn shape() -> Shape {
+fn shape() -> Shape<'static> {
     Shape::Struct(fields::message(&deployment().message).expect("in the table"))
 }
 

@@ -1,11 +1,15 @@
 //! How server-side apply sees the field table: what is owned as a whole, what field by field, what element by element.
 //!
-//! Upstream keeps this as a schema derived from its OpenAPI document; here it is a view of [`fields`].
+//! Upstream keeps this as a schema derived from its OpenAPI document; here it is a view of [`fields`], and of the
+//! [`Structure`] of kinds that the table does not have.
 
 use serde_json::{Map, Value};
 
+use crate::Kind;
+use crate::canonical::OBJECT_META;
 use crate::fields::{self, Field, Label, ListType, Message, Type};
 use crate::fields_v1::{Step, key_step, value_step};
+use crate::structure::Structure;
 
 /// Messages that upstream marks `+structType=atomic` on the type itself, where the field table has no column for it.
 const ATOMIC_MESSAGES: &[&str] = &[
@@ -36,7 +40,7 @@ const ATOMIC_MESSAGES: &[&str] = &[
 
 /// How one value is owned and merged.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Shape {
+pub(crate) enum Shape<'a> {
     /// Owned as a whole, whatever is inside: scalars, atomic lists, maps and structs, free JSON.
     Leaf,
     /// Named fields, each owned on its own.
@@ -45,9 +49,19 @@ pub(crate) enum Shape {
     Map(Type),
     /// Elements that are owned on their own: a set of scalars, or objects named by their keys.
     List(&'static Field),
+    /// What a kind that the table does not have says itself.
+    Own(&'a Structure),
 }
 
-impl Shape {
+impl<'a> Shape<'a> {
+    /// Of a kind's objects; `None` for a kind that is not described anywhere.
+    pub(crate) fn of_kind(kind: &'a Kind) -> Option<Self> {
+        match &kind.custom {
+            Some(custom) => Some(Self::Own(custom.structure())),
+            None => fields::message(&kind.message).map(Self::Struct),
+        }
+    }
+
     /// Of the value of a field.
     pub(crate) fn of_field(field: &'static Field) -> Self {
         match field.label {
@@ -79,8 +93,68 @@ impl Shape {
                     .then_some((Self::Leaf, true)),
             },
             Self::Map(ty) => Some((Self::of_type(ty), false)),
-            Self::Leaf | Self::List(_) => None,
+            Self::Own(Structure::Struct { meta: true, .. }) if matches!(key, "apiVersion" | "kind") => {
+                Some((Self::Leaf, true))
+            }
+            Self::Own(Structure::Struct { meta: true, .. }) if key == "metadata" => {
+                fields::message(OBJECT_META).map(|message| (Self::Struct(message), true))
+            }
+            Self::Own(Structure::Struct { fields, open, .. }) => match fields.get(key) {
+                Some(field) => Some((Self::Own(field), true)),
+                None => open.then_some((Self::Own(&Structure::Free), false)),
+            },
+            Self::Own(Structure::Map(value)) => Some((Self::Own(value), false)),
+            Self::Own(Structure::Free) => Some((self, false)),
+            Self::Leaf | Self::List(_) | Self::Own(Structure::Leaf | Structure::List { .. }) => None,
         }
+    }
+
+    /// Of the elements of a list that is owned element by element; of anything else a leaf.
+    pub(crate) fn element(self) -> Self {
+        match self {
+            Self::List(field) => Self::of_type(field.ty),
+            Self::Own(Structure::List { element, .. }) => Self::Own(element),
+            _ => Self::Leaf,
+        }
+    }
+
+    /// The step to an element of such a list.
+    ///
+    /// # Errors
+    /// As [`step_of`].
+    pub(crate) fn step_of(self, item: &Value) -> Result<Step, String> {
+        match self {
+            Self::List(field) => step_of(field, item),
+            Self::Own(Structure::List { keys, .. }) => Structure::step_of(keys, item),
+            _ => Ok(value_step(item)),
+        }
+    }
+
+    /// Whether the value is owned key by key: then it should be an object.
+    pub(crate) fn is_map(self) -> bool {
+        matches!(
+            self,
+            Self::Struct(_) | Self::Map(_) | Self::Own(Structure::Struct { .. } | Structure::Map(_) | Structure::Free)
+        )
+    }
+
+    /// Whether the value is owned element by element: then it should be a list.
+    pub(crate) fn is_list(self) -> bool {
+        matches!(self, Self::List(_) | Self::Own(Structure::List { .. }))
+    }
+
+    /// Whether this very value is owned as a whole.
+    pub(crate) fn is_leaf(self, value: &Value) -> bool {
+        match self {
+            Self::Leaf | Self::Own(Structure::Leaf) => true,
+            Self::Own(Structure::Free) => !value.is_object(),
+            _ => false,
+        }
+    }
+
+    /// Whether the keys are named fields.
+    pub(crate) fn is_struct(self) -> bool {
+        matches!(self, Self::Struct(_) | Self::Own(Structure::Struct { .. }))
     }
 }
 
@@ -124,8 +198,17 @@ pub(crate) fn step_of(list: &Field, item: &Value) -> Result<Step, String> {
 const VALUE_MESSAGES: &[&str] =
     &["Spec", "Status", "Strategy", ".ObjectMeta", ".EventSource", ".NodeSystemInfo", ".NodeDaemonEndpoints"];
 
+/// What upstream's empty Go object of a kind looks like where `value` has something: the old side of a creation. Objects that
+/// no Go type holds have nothing.
+pub(crate) fn skeleton_of(shape: Shape<'_>, value: &Value) -> Value {
+    match shape {
+        Shape::Struct(message) => skeleton(message, value),
+        _ => Value::Object(Map::new()),
+    }
+}
+
 /// What upstream's empty Go object of a message looks like where `value` has something: the old side of a creation.
-pub(crate) fn skeleton(message: &'static Message, value: &Value) -> Value {
+fn skeleton(message: &'static Message, value: &Value) -> Value {
     let mut empty = Map::new();
     for (key, below) in value.as_object().into_iter().flatten() {
         let Some(field) = message.field(key) else { continue };

@@ -11,14 +11,18 @@ use crate::fields::{self, Field, Label, ListType, Type};
 use crate::fields_v1::{FieldSet, Step, field_step, show};
 
 /// Everything about `value` that does not fit its message: `PATH: REASON` each, in upstream's words.
-pub(crate) fn check(shape: Shape, value: &Value) -> Vec<String> {
+pub(crate) fn check(shape: Shape<'_>, value: &Value) -> Vec<String> {
     let mut errors = Vec::new();
     check_value(shape, value, &mut Vec::new(), &mut errors);
     errors
 }
 
-fn check_value(shape: Shape, value: &Value, path: &mut Vec<Step>, errors: &mut Vec<String>) {
-    let Shape::Struct(message) = shape else { return };
+fn check_value(shape: Shape<'_>, value: &Value, path: &mut Vec<Step>, errors: &mut Vec<String>) {
+    let message = match shape {
+        Shape::Struct(message) => message,
+        Shape::Own(_) => return check_own(shape, value, path, errors),
+        _ => return,
+    };
     let map = match value {
         Value::Null => return,
         Value::Object(map) => map,
@@ -34,6 +38,48 @@ fn check_value(shape: Shape, value: &Value, path: &mut Vec<Step>, errors: &mut V
             },
         }
         path.pop();
+    }
+}
+
+/// As [`check_value`], for what is described by a structure. Types of scalars are for the schema to judge.
+fn check_own(shape: Shape<'_>, value: &Value, path: &mut Vec<Step>, errors: &mut Vec<String>) {
+    match value {
+        Value::Null => {}
+        other if shape.is_leaf(other) => {}
+        Value::Object(map) if shape.is_map() => {
+            for (key, below) in map {
+                path.push(field_step(key));
+                match shape.child(key) {
+                    Some((child @ (Shape::Struct(_) | Shape::Own(_)), _)) => check_value(child, below, path, errors),
+                    Some(_) => check_type(Type::String, below, path, errors),
+                    None => errors.push(format!("{}: field not declared in schema", show(path))),
+                }
+                path.pop();
+            }
+        }
+        Value::Array(items) if shape.is_list() => {
+            let mut seen = HashSet::new();
+            for (at, item) in items.iter().enumerate() {
+                let step = match shape.step_of(item) {
+                    Ok(step) => step,
+                    Err(error) => {
+                        errors.push(format!("{}: element {at}: {error}", show(path)));
+                        continue;
+                    }
+                };
+                if !seen.insert(step.clone()) {
+                    let twice = show(std::slice::from_ref(&step));
+                    errors.push(format!("{}: duplicate entries for key {twice}", show(path)));
+                }
+                path.push(step);
+                check_value(shape.element(), item, path, errors);
+                path.pop();
+            }
+        }
+        other => {
+            let expected = if shape.is_list() { "list" } else { "map" };
+            errors.push(format!("{}: expected {expected}, got {}", show(path), type_name(other)));
+        }
     }
 }
 
@@ -111,17 +157,17 @@ fn type_name(value: &Value) -> &'static str {
 }
 
 /// The fields that a configuration speaks about.
-pub(crate) fn field_set(shape: Shape, value: &Value) -> FieldSet {
+pub(crate) fn field_set(shape: Shape<'_>, value: &Value) -> FieldSet {
     let mut set = FieldSet::default();
     collect(shape, value, &mut set);
     set
 }
 
 /// Collects what lies below a value; says whether the value itself is a field.
-fn collect(shape: Shape, value: &Value, out: &mut FieldSet) -> bool {
-    match (shape, value) {
-        (Shape::Leaf, _) => true,
-        (Shape::Struct(_) | Shape::Map(_), Value::Object(map)) => {
+fn collect(shape: Shape<'_>, value: &Value, out: &mut FieldSet) -> bool {
+    match value {
+        _ if shape.is_leaf(value) => true,
+        Value::Object(map) if shape.is_map() => {
             for (key, below) in map {
                 let Some((child, named)) = shape.child(key) else { continue };
                 let mut found = FieldSet::default();
@@ -131,11 +177,11 @@ fn collect(shape: Shape, value: &Value, out: &mut FieldSet) -> bool {
             }
             false
         }
-        (Shape::List(field), Value::Array(items)) => {
+        Value::Array(items) if shape.is_list() => {
             for item in items {
-                let Ok(step) = step_of(field, item) else { continue };
+                let Ok(step) = shape.step_of(item) else { continue };
                 let mut found = FieldSet::default();
-                collect(Shape::of_type(field.ty), item, &mut found);
+                collect(shape.element(), item, &mut found);
                 out.put(&step, true, found);
             }
             false
@@ -145,9 +191,9 @@ fn collect(shape: Shape, value: &Value, out: &mut FieldSet) -> bool {
 }
 
 /// The live value with a configuration laid over it. A null in the configuration clears leaves.
-pub(crate) fn merge(shape: Shape, live: &Value, applied: &Value) -> Value {
-    match (shape, live, applied) {
-        (Shape::Struct(_) | Shape::Map(_), Value::Object(live), Value::Object(applied)) => {
+pub(crate) fn merge(shape: Shape<'_>, live: &Value, applied: &Value) -> Value {
+    match (live, applied) {
+        (Value::Object(live), Value::Object(applied)) if shape.is_map() => {
             let mut merged = live.clone();
             for (key, change) in applied {
                 let value = match (shape.child(key), live.get(key)) {
@@ -158,20 +204,20 @@ pub(crate) fn merge(shape: Shape, live: &Value, applied: &Value) -> Value {
             }
             Value::Object(merged)
         }
-        (Shape::List(field), Value::Array(live), Value::Array(applied)) => {
-            Value::Array(merge_list(field, live, applied))
+        (Value::Array(live), Value::Array(applied)) if shape.is_list() => {
+            Value::Array(merge_list(shape, live, applied))
         }
         // Null over a container that is owned piece by piece takes nothing away: its pieces may belong to others.
-        (Shape::Struct(_) | Shape::Map(_) | Shape::List(_), live, Value::Null) => live.clone(),
+        (live, Value::Null) if !shape.is_leaf(live) => live.clone(),
         _ => applied.clone(),
     }
 }
 
 /// Elements of the configuration come in its order; those that only the live list has keep their place among them.
-fn merge_list(field: &'static Field, live: &[Value], applied: &[Value]) -> Vec<Value> {
-    let element = Shape::of_type(field.ty);
+fn merge_list(shape: Shape<'_>, live: &[Value], applied: &[Value]) -> Vec<Value> {
+    let element = shape.element();
     let steps = |items: &[Value]| -> Vec<Step> {
-        items.iter().enumerate().map(|(at, item)| step_of(field, item).unwrap_or(format!("i:{at}"))).collect()
+        items.iter().enumerate().map(|(at, item)| shape.step_of(item).unwrap_or(format!("i:{at}"))).collect()
     };
     let (live_steps, applied_steps) = (steps(live), steps(applied));
     let mut live_at: HashMap<&Step, usize> = HashMap::new();
@@ -241,7 +287,7 @@ enum Change {
 }
 
 /// What differs between `old` and `new`.
-pub(crate) fn compare(shape: Shape, old: &Value, new: &Value) -> Diff {
+pub(crate) fn compare(shape: Shape<'_>, old: &Value, new: &Value) -> Diff {
     let mut diff = Diff::default();
     compare_values(shape, present(Some(old)), present(Some(new)), &mut diff);
     diff
@@ -252,26 +298,25 @@ fn present(value: Option<&Value>) -> Option<&Value> {
 }
 
 /// Finds what differs below a value; gives what happened to the value itself.
-fn compare_values(shape: Shape, old: Option<&Value>, new: Option<&Value>, diff: &mut Diff) -> Change {
+fn compare_values(shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>, diff: &mut Diff) -> Change {
     let empty = |value: Option<&Value>| match value {
         None => true,
         Some(Value::Object(map)) => map.is_empty(),
         Some(Value::Array(items)) => items.is_empty(),
         Some(_) => false,
     };
-    let fits = |value: Option<&Value>| match (shape, value) {
-        (_, None) => true,
-        (Shape::Struct(_) | Shape::Map(_), Some(value)) => value.is_object(),
-        (Shape::List(_), Some(value)) => value.is_array(),
-        (Shape::Leaf, _) => false,
+    let fits = |value: Option<&Value>| match value {
+        None => true,
+        Some(value) => (shape.is_map() && value.is_object()) || (shape.is_list() && value.is_array()),
     };
     // Two empty containers are a leaf, so that becoming empty and being absent differ.
     if !fits(old) || !fits(new) || (empty(old) && empty(new)) {
         return leaf_change(old, new);
     }
-    match shape {
-        Shape::List(field) => compare_lists(field, items(old), items(new), diff),
-        _ => compare_maps(shape, old.and_then(Value::as_object), new.and_then(Value::as_object), diff),
+    if shape.is_list() {
+        compare_lists(shape, items(old), items(new), diff);
+    } else {
+        compare_maps(shape, old.and_then(Value::as_object), new.and_then(Value::as_object), diff);
     }
     match (old, new) {
         (None, Some(_)) => Change::Added,
@@ -294,7 +339,7 @@ fn items(value: Option<&Value>) -> &[Value] {
     value.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn compare_maps(shape: Shape, old: Option<&Map<String, Value>>, new: Option<&Map<String, Value>>, diff: &mut Diff) {
+fn compare_maps(shape: Shape<'_>, old: Option<&Map<String, Value>>, new: Option<&Map<String, Value>>, diff: &mut Diff) {
     let olds = old.into_iter().flatten().map(|(key, _)| key);
     let news =
         new.into_iter().flatten().map(|(key, _)| key).filter(|key| old.is_none_or(|old| !old.contains_key(*key)));
@@ -312,12 +357,12 @@ fn compare_maps(shape: Shape, old: Option<&Map<String, Value>>, new: Option<&Map
     }
 }
 
-fn compare_lists(field: &'static Field, old: &[Value], new: &[Value], diff: &mut Diff) {
+fn compare_lists(shape: Shape<'_>, old: &[Value], new: &[Value], diff: &mut Diff) {
     if old == new {
         return;
     }
-    let element = Shape::of_type(field.ty);
-    let (olds, news) = (by_step(field, old), by_step(field, new));
+    let element = shape.element();
+    let (olds, news) = (by_step(shape, old), by_step(shape, new));
     let fresh = news.keys().filter(|step| !olds.contains_key(*step));
     for step in olds.keys().chain(fresh) {
         let old = olds.get(step).map_or(&[][..], Vec::as_slice);
@@ -337,10 +382,10 @@ fn compare_lists(field: &'static Field, old: &[Value], new: &[Value], diff: &mut
     }
 }
 
-fn by_step<'a>(field: &'static Field, items: &'a [Value]) -> HashMap<Step, Vec<&'a Value>> {
+fn by_step<'a>(shape: Shape<'_>, items: &'a [Value]) -> HashMap<Step, Vec<&'a Value>> {
     let mut found: HashMap<Step, Vec<&Value>> = HashMap::new();
     for item in items {
-        if let Ok(step) = step_of(field, item) {
+        if let Ok(step) = shape.step_of(item) {
             found.entry(step).or_default().push(item);
         }
     }
@@ -354,7 +399,7 @@ fn record(diff: &mut Diff, step: &str, change: Change, below: Diff) {
 }
 
 /// The set with every named field that has members below it as a member itself.
-pub(crate) fn with_parents(shape: Shape, set: &FieldSet) -> FieldSet {
+pub(crate) fn with_parents(shape: Shape<'_>, set: &FieldSet) -> FieldSet {
     let mut all = FieldSet::default();
     for step in set.members() {
         all.put(step, true, FieldSet::default());
@@ -362,20 +407,17 @@ pub(crate) fn with_parents(shape: Shape, set: &FieldSet) -> FieldSet {
     for (step, below) in set.children() {
         let (child, named) = match step.strip_prefix("f:") {
             Some(key) => shape.child(key).unwrap_or((Shape::Leaf, false)),
-            None => match shape {
-                Shape::List(field) => (Shape::of_type(field.ty), false),
-                _ => (Shape::Leaf, false),
-            },
+            None => (shape.element(), false),
         };
-        all.put(step, named && matches!(shape, Shape::Struct(_)), with_parents(child, below));
+        all.put(step, named && shape.is_struct(), with_parents(child, below));
     }
     all
 }
 
 /// The value without the fields of a set; `None` when a container loses everything.
-pub(crate) fn remove(shape: Shape, value: &Value, gone: &FieldSet) -> Option<Value> {
-    match (shape, value) {
-        (Shape::Struct(_) | Shape::Map(_), Value::Object(map)) => {
+pub(crate) fn remove(shape: Shape<'_>, value: &Value, gone: &FieldSet) -> Option<Value> {
+    match value {
+        Value::Object(map) if shape.is_map() => {
             let mut left = Map::new();
             for (key, below) in map {
                 let step = field_step(key);
@@ -392,11 +434,11 @@ pub(crate) fn remove(shape: Shape, value: &Value, gone: &FieldSet) -> Option<Val
             }
             (!left.is_empty()).then_some(Value::Object(left))
         }
-        (Shape::List(field), Value::Array(items)) => {
-            let element = Shape::of_type(field.ty);
+        Value::Array(items) if shape.is_list() => {
+            let element = shape.element();
             let mut left = Vec::new();
             for item in items {
-                let Ok(step) = step_of(field, item) else {
+                let Ok(step) = shape.step_of(item) else {
                     left.push(item.clone());
                     continue;
                 };

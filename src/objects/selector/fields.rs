@@ -82,6 +82,11 @@ impl Fields {
         self.terms.is_empty()
     }
 
+    /// Whether anything but name and namespace is looked at.
+    pub fn look_inside(&self) -> bool {
+        self.terms.iter().any(|term| !matches!(term.field.as_str(), "metadata.name" | "metadata.namespace"))
+    }
+
     /// The value that a field must have, when one term says so: lists by `metadata.name` or `spec.nodeName` can then go
     /// straight to what they want.
     pub fn exact(&self, field: &str) -> Option<&str> {

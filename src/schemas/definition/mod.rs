@@ -13,6 +13,7 @@ mod webhook;
 use std::sync::{Arc, LazyLock};
 
 use objects::Kind;
+use objects::structure::Structure;
 use serde_json::Value;
 
 pub use decoding::decode;
@@ -22,9 +23,9 @@ pub(crate) use validation::dns_1035_label;
 pub use validation::{create, update, update_status};
 
 use crate::columns::Column;
-use crate::rules;
 use crate::scale::Scale;
 use crate::{Error, Rules, Schema};
+use crate::{ownership, rules};
 
 /// The kind of definitions, as the registry of kinds lists it.
 pub fn kind() -> &'static Arc<Kind> {
@@ -82,6 +83,8 @@ pub struct Version {
     pub deprecation: Option<String>,
     /// What its objects hold.
     pub schema: Arc<Schema>,
+    /// How its fields are owned and merged.
+    pub structure: Arc<Structure>,
     /// Whether `/status` exists.
     pub has_status: bool,
     /// Where `/scale` reads and writes.
@@ -140,7 +143,7 @@ impl Definition {
     /// the preferred one (`apimachinery/pkg/version/helpers.go`).
     pub fn served(&self) -> Vec<&Version> {
         let mut served: Vec<&Version> = self.versions.iter().filter(|version| version.served).collect();
-        served.sort_by(|a, b| priority(&b.name).cmp(&priority(&a.name)).then_with(|| a.name.cmp(&b.name)));
+        served.sort_by(|a, b| version_order(&a.name, &b.name));
         served
     }
 
@@ -150,7 +153,7 @@ impl Definition {
         kind.singular = self.singular.clone();
         kind.short_names = self.short_names.clone();
         kind.categories = self.categories.clone();
-        kind.message = format!("{}.{}.{}", self.group, version.name, self.kind);
+        kind.list_kind = self.list_kind.clone();
         kind.has_status = version.has_status;
         kind.has_scale = version.scale.is_some();
         kind.counts_generation = true;
@@ -191,10 +194,16 @@ impl Version {
                 .iter()
                 .filter_map(|field| field["jsonPath"].as_str().map(str::to_owned))
                 .collect(),
+            structure: Arc::new(ownership::of_object(&schema)),
             schema: Arc::new(schema),
             name,
         })
     }
+}
+
+/// How versions of one group are ordered in discovery, the preferred one first.
+pub fn version_order(a: &str, b: &str) -> std::cmp::Ordering {
+    priority(b).cmp(&priority(a)).then_with(|| a.cmp(b))
 }
 
 /// What versions are sorted by: whether the name is one of Kubernetes' form, how stable it is, its numbers.

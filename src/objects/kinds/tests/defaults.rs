@@ -170,9 +170,6 @@ fn absent_fields_get_upstreams_values() {
         ("ResourceClaim", json!({}), "/spec/devices/requests/0/exactly/allocationMode", json!("ExactCount")),
         ("ResourceClaim", json!({}), "/spec/devices/requests/0/exactly/tolerations/0/operator", json!("Equal")),
         ("ResourceClaimTemplate", json!({}), "/spec/spec/devices/requests/0/exactly/count", json!(1)),
-        ("CustomResourceDefinition", json!({}), "/spec/names/singular", json!("widget")),
-        ("CustomResourceDefinition", json!({}), "/spec/names/listKind", json!("WidgetList")),
-        ("CustomResourceDefinition", json!({}), "/spec/conversion", json!({"strategy": "None"})),
         ("APIService", json!({}), "/spec/service/port", json!(443)),
         ("PodCertificateRequest", json!({}), "/spec/maxExpirationSeconds", json!(86400)),
     ];

@@ -288,16 +288,6 @@ fn bad_objects_are_refused() {
             &["spec.devices.requests[0]: Required value: exactly one of"],
         ),
         ("ResourceSlice", json!({"spec": {"nodeName": null}}), &["spec: Required value: exactly one of `nodeName`"]),
-        (
-            "CustomResourceDefinition",
-            json!({"metadata": {"name": "x.example.com"}}),
-            &["metadata.name: Invalid value: \"x.example.com\": must be spec.names.plural"],
-        ),
-        (
-            "CustomResourceDefinition",
-            json!({"spec": {"versions": [{"name": "v1", "served": true, "storage": false, "schema": {"openAPIV3Schema": {"type": "object"}}}]}}),
-            &["spec.versions: Invalid value: [\"v1\"]: must have exactly one version marked as storage version"],
-        ),
         ("APIService", json!({"metadata": {"name": "x"}}), &["metadata.name: Invalid value: \"x\": must be"]),
     ];
     let wrong: Vec<String> = rows
@@ -398,7 +388,6 @@ fn what_is_settled_stays() {
         ("RuntimeClass", json!({}), json!({"handler": "other"}), &["handler: Invalid value"]),
         ("CertificateSigningRequest", json!({}), json!({"spec": {"usages": ["any"]}}), &["spec: Invalid value"]),
         ("ResourceClaim", json!({}), json!({"spec": {"devices": {"constraints": null}}}), &["spec: Invalid value"]),
-        ("CustomResourceDefinition", json!({}), json!({"spec": {"scope": "Cluster"}}), &["spec.scope: Invalid value"]),
     ];
     let wrong: Vec<String> = rows
         .into_iter()
