@@ -117,6 +117,8 @@ pub async fn answer(
 
 #[cfg(test)]
 mod tests {
+    use objects::kind;
+
     use super::*;
     use crate::route::{self, Route};
 
@@ -132,7 +134,8 @@ mod tests {
             ("/api/v1/namespaces/d/services/exec/status", Verb::Get, "get"),
         ];
         for (path, method, expected) in rows {
-            let Ok(Route::Resource(target)) = route::parse(path) else { panic!("{path}") };
+            let find = |group: &str, version: &str, plural: &str| kind::by_plural(group, version, plural).cloned();
+            let Ok(Route::Resource(target)) = route::parse(path, &find) else { panic!("{path}") };
             assert_eq!(verb(&target, method), expected, "{path}");
         }
     }
