@@ -6,7 +6,12 @@ use base::{Shutdown, Stopping};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How long a master that led may owe an answer once another one leads: one that lives answers in a few milliseconds.
+const DEPOSED_ANSWERS_WITHIN: Duration = Duration::from_millis(200);
 
 /// How a master answers its probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -89,6 +94,8 @@ struct Entry {
     health: Health,
     connections: usize,
     last_ready: Option<Timestamp>,
+    // When the probe was sent that is not answered yet.
+    asked: Option<Instant>,
     // Ends the connections that exist now; replaced each time it is used.
     reset: Shutdown,
 }
@@ -151,6 +158,7 @@ impl Board {
                     health: Health::Unknown,
                     connections: 0,
                     last_ready: None,
+                    asked: None,
                     reset: Shutdown::new(),
                 });
             }
@@ -165,20 +173,28 @@ impl Board {
         self.state().entry(address).map_or(Health::Unknown, |entry| entry.health.clone())
     }
 
+    /// Notes that a probe is on its way.
+    pub(super) fn asking(&self, address: &Address) {
+        if let Some(entry) = self.state().entry(address) {
+            entry.asked = Some(Instant::now());
+        }
+    }
+
     /// Notes what a probe found; resets connections when the master is down.
     pub(super) fn report(&self, address: &Address, health: Health) {
         let mut state = self.state();
+        let given_up = matches!(health, Health::Ready { leads: true }) && state.give_up_deposed(address);
         let Some(entry) = state.entry(address) else { return };
+        entry.asked = None;
         if matches!(health, Health::Ready { .. }) {
             entry.last_ready = Some(base::clock::now());
         }
-        if entry.health == health {
+        if entry.health == health && !given_up {
             return;
         }
         let before = std::mem::replace(&mut entry.health, health);
         if matches!(entry.health, Health::Down { .. }) && !matches!(before, Health::Down { .. }) {
-            tracing::warn!(master = %address, connections = entry.connections, health = ?entry.health, "a master does not answer");
-            std::mem::take(&mut entry.reset).trigger();
+            entry.give_up();
         } else if matches!(entry.health, Health::Ready { .. }) && !matches!(before, Health::Ready { .. }) {
             tracing::info!(master = %address, "a master is ready");
         }
@@ -221,7 +237,30 @@ impl Board {
     }
 }
 
+impl Entry {
+    fn give_up(&mut self) {
+        tracing::warn!(master = %self.address, connections = self.connections, health = ?self.health, "a master does not answer");
+        std::mem::take(&mut self.reset).trigger();
+    }
+}
+
 impl State {
+    /// Another master leads now: one that led and owes an answer is frozen, without waiting for all its misses. Whether there
+    /// was one.
+    fn give_up_deposed(&mut self, leader: &Address) -> bool {
+        let mut given_up = false;
+        for entry in self.masters.iter_mut().filter(|entry| &entry.address != leader) {
+            let led = matches!(entry.health, Health::Ready { leads: true });
+            if led && entry.asked.is_some_and(|asked| asked.elapsed() > DEPOSED_ANSWERS_WITHIN) {
+                let reason = format!("another master leads, and it has not answered for {DEPOSED_ANSWERS_WITHIN:?}");
+                entry.health = Health::Down { reason };
+                entry.give_up();
+                given_up = true;
+            }
+        }
+        given_up
+    }
+
     fn entry(&mut self, address: &Address) -> Option<&mut Entry> {
         self.masters.iter_mut().find(|entry| &entry.address == address)
     }

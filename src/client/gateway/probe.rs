@@ -39,6 +39,7 @@ pub(super) async fn watch_over(shared: &Shared, address: &Address) {
     let mut connection = None;
     loop {
         let started = Instant::now();
+        shared.board.asking(address);
         let probing = probe(shared, address, &mut connection);
         let finding = match tokio::time::timeout(options.probe_deadline, probing).await {
             Ok(finding) => finding,

@@ -84,20 +84,23 @@ async fn connections_lead_to_one_ready_master() {
     assert!(view["current"].as_str().is_some());
 }
 
+/// A master that says it leads while its name is in `leads`.
+async fn leading(name: &'static str, leads: &Arc<Mutex<&'static str>>) -> FakeMaster {
+    let leads = Arc::clone(leads);
+    let answer = move |call: crate::fake::Call| {
+        let mut answer = json(200, &value!({"master": name}));
+        if call.path == "/readyz" && *leads.lock().unwrap() == name {
+            answer.headers_mut().insert("barque-leads", http::HeaderValue::from_static("true"));
+        }
+        Some(answer)
+    };
+    FakeMaster::start(answer).await
+}
+
 #[tokio::test]
 async fn new_connections_follow_the_lead() {
     let leads = Arc::new(Mutex::new("two"));
-    let master = |name: &'static str| {
-        let leads = Arc::clone(&leads);
-        move |call: crate::fake::Call| {
-            let mut answer = json(200, &value!({"master": name}));
-            if call.path == "/readyz" && *leads.lock().unwrap() == name {
-                answer.headers_mut().insert("barque-leads", http::HeaderValue::from_static("true"));
-            }
-            Some(answer)
-        }
-    };
-    let (one, two) = (FakeMaster::start(master("one")).await, FakeMaster::start(master("two")).await);
+    let (one, two) = (leading("one", &leads).await, leading("two", &leads).await);
     let running = start(&[&one, &two], options()).await;
     let current = |master: &FakeMaster| running.gateway.view().current.as_ref() == Some(&master.address);
     eventually("the leader is chosen", || current(&two)).await;
@@ -109,6 +112,26 @@ async fn new_connections_follow_the_lead() {
     assert_eq!(open.get("/x").await.unwrap()["master"], "two", "an open connection to a ready master stays");
     let because = running.gateway.view().switched_because.unwrap();
     assert!(because.contains("leads"), "{because}");
+}
+
+/// Two misses of a probe are a long time for clients; a new leader is the sooner sign.
+#[tokio::test]
+async fn a_frozen_leader_is_given_up_once_another_one_leads() {
+    let leads = Arc::new(Mutex::new("one"));
+    let (one, two) = (leading("one", &leads).await, leading("two", &leads).await);
+    // No miss counts within this test.
+    let patient = Options { probe_deadline: Duration::from_secs(60), ..options() };
+    let running = start(&[&one, &two], patient).await;
+    let current = |master: &FakeMaster| running.gateway.view().current.as_ref() == Some(&master.address);
+    eventually("the leader is chosen", || current(&one)).await;
+    let mut open = running.connect().await;
+    eventually("the connection is led on", || one.connections() > 1).await;
+    one.freeze();
+    *leads.lock().unwrap() = "two";
+    let outcome = tokio::time::timeout(Duration::from_secs(10), open.read_u8()).await.unwrap();
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(matches!(running.health(&one.address), Health::Down { .. }));
+    eventually("the new leader is chosen", || current(&two)).await;
 }
 
 #[tokio::test]
