@@ -88,6 +88,7 @@ fn rooms_keep_their_order() {
         ("fit", 1),
         ("expressions", 1),
         ("store", 2),
+        ("admission", 2),
         ("events", 2),
         ("consensus", 3),
         ("scheduler", 3),

@@ -1,11 +1,15 @@
 //! CREATE.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use ::admission::Ledger;
+use base::Backoff;
 use objects::{Key, Kind, Object, Status, canonical, defaulting, lifecycle, managed};
 use serde_json::{Value, json};
-use state::{Change, Precondition, Refusal, Revision, Stored};
+use state::{Change, Precondition, Refusal, Revision, State, Stored};
 use store::Error;
+use tokio::time::Instant;
 
 use crate::reply::{self, Response};
 use crate::route::Target;
@@ -17,6 +21,8 @@ use crate::{admission, allocation, body, custom_kinds, definitions, errors, esca
 const NAMES_MAX: usize = 8;
 /// Length of the random end of generated names; upstream's.
 const SUFFIX_LENGTH: usize = 5;
+/// Pauses of a creation whose quota others charge at the same time: about one commit, up to the commits of a crowd.
+const RIVALS: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
 /// Answers a POST to a collection.
 ///
@@ -51,14 +57,16 @@ pub async fn store(
     canonical::canonicalize(kind, &mut value)?;
     let generated = value["metadata"]["name"].as_str().unwrap_or("").is_empty();
     let mut attempts = NAMES_MAX;
+    let mut state = admission::state(call, target).await?;
+    let (mut rivals, patience) = (Backoff::doubling(RIVALS.0, RIVALS.1), call.patience());
     loop {
         attempts -= 1;
-        let mut object = prepare(call, target, options, value.clone(), track).await?;
+        let (mut object, ledger) = prepare(call, target, options, value.clone(), track, &state).await?;
         let beside = allocation::of_new(call, target, &mut object).await?;
         let name = object["metadata"]["name"].as_str().unwrap_or("").to_owned();
         let key = Key::new(kind.resource(), &target.namespace, &name);
         let object = Arc::new(reply::damaged(Object::new(target.kind.stored(), &object))?);
-        let mut preconditions = Vec::new();
+        let (mut preconditions, mut changes) = reply::damaged(ledger.into_parts())?;
         if kind.namespaced {
             preconditions.push(Precondition::Active(Key::new("namespaces", "", &target.namespace)));
         }
@@ -71,7 +79,7 @@ pub async fn store(
         }
         preconditions.push(Precondition::Absent(key.clone()));
         preconditions.extend(beside.preconditions);
-        let mut changes = beside.changes;
+        changes.extend(beside.changes);
         changes.push(Change::Put { key: key.clone(), object: Arc::clone(&object) });
         match write::commit(call, preconditions, changes, options.dry_run).await {
             Ok(revision) => {
@@ -84,6 +92,11 @@ pub async fn store(
                 }
             }
             Err(Error::Refused(Refusal::AlreadyExists(_))) if attempts > 0 && generated => {}
+            Err(error) if write::outcharged(&error) && Instant::now() < patience => {
+                attempts += 1;
+                rivals.wait().await;
+                state = admission::fresh(call, target).await?;
+            }
             Err(error) => return Err(errors::status(error, &key)),
         }
     }
@@ -113,7 +126,8 @@ async fn prepare(
     options: &WriteOptions,
     mut value: Value,
     track: bool,
-) -> Result<Value, Status> {
+    state: &State,
+) -> Result<(Value, Ledger), Status> {
     let kind = target.kind.stored();
     let now = write::now();
     if !target.kind.is_stored() {
@@ -129,10 +143,14 @@ async fn prepare(
     defaulting::admission_defaults(kind, &mut value);
     canonical::canonicalize(kind, &mut value)?;
     escalation::check(call, target, None, &value)?;
-    admission::create(call, target, &value)?;
-    write::check(kind, value["metadata"]["name"].as_str().unwrap_or(""), definitions::judge_new(kind, &value).await?)?;
     if track {
         managed::update(kind, None, &mut value, &options.manager, &now, None)?;
     }
-    Ok(value)
+    // What admission writes is nobody's field.
+    let write = admission::Write { call, target, state, old: None, subresource: None, dry_run: options.dry_run };
+    write.mutate(&mut value)?;
+    canonical::canonicalize(kind, &mut value)?;
+    write::check(kind, value["metadata"]["name"].as_str().unwrap_or(""), definitions::judge_new(kind, &value).await?)?;
+    let ledger = write.validate(&value)?;
+    Ok((value, ledger))
 }

@@ -114,7 +114,6 @@ pub async fn remove_after<F>(
 where
     F: Fn(&Stored, &mut Value) -> Result<Beside, Status> + Send + Sync,
 {
-    admission::delete(target)?;
     let kind = target.kind.stored();
     for _ in 0..ATTEMPTS_MAX {
         let (old, mut old_value) = write::read(call, target).await?;
@@ -128,6 +127,7 @@ where
             return Err(Status::conflict(&kind.group, &kind.plural, &old.key.name, why));
         }
         write::forget_revision(&mut old_value);
+        admission::delete(call, target, &old_value, options.dry_run)?;
         definitions::end(kind, &mut old_value, &write::now());
         let key = old.key.clone();
         let mut beside = before(&old, &mut old_value)?;

@@ -1,7 +1,7 @@
 //! Who answers a request: limits, authorization and deadline, then the handler of its verb.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::{ACCEPT, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
@@ -53,12 +53,24 @@ pub struct Call {
     pub form: Form,
     /// When the answer has to be there.
     pub deadline: Instant,
+    /// What the client should be told although the request succeeds.
+    pub warnings: Mutex<Vec<String>>,
 }
 
 impl Call {
     /// How long to wait for the store: a master cut off from the leader says so while its client has time to ask another.
     pub fn patience(&self) -> Instant {
         self.deadline.min(Instant::now() + store::DEADLINE)
+    }
+
+    /// Has the client told; what it is told already is not repeated.
+    pub fn warn(&self, texts: impl IntoIterator<Item = String>) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        for text in texts {
+            if !warnings.contains(&text) {
+                warnings.push(text);
+            }
+        }
     }
 }
 
@@ -213,6 +225,7 @@ async fn dispatch(
         query,
         form: Form::Object,
         deadline,
+        warnings: Mutex::default(),
     };
     match route {
         Route::Health(_) | Route::Version => Err(Status::no_such_path()),
@@ -289,7 +302,7 @@ async fn resource(
         call.form = negotiate::form(&call.headers)?;
     }
     let call = &*call;
-    let answered = within(deadline, async {
+    let response = within(deadline, async {
         let bytes = match verb {
             Verb::Get | Verb::List | Verb::Watch => Default::default(),
             _ if streams && sub != Some(Subresource::Proxy) => Default::default(),
@@ -307,9 +320,10 @@ async fn resource(
             (None, Verb::DeleteCollection) => delete::collection(call, target, &bytes).await,
         }
     })
-    .await;
-    let deprecated = target.kind.custom.as_ref().and_then(|custom| custom.deprecation()).map(str::to_owned);
-    answered.map(|response| reply::warn(response, deprecated.as_slice()))
+    .await?;
+    call.warn(target.kind.custom.as_ref().and_then(|custom| custom.deprecation()).map(str::to_owned));
+    let warnings = call.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(reply::warn(response, &warnings))
 }
 
 fn verb(method: &Method, target: &Target, query: &Query) -> Result<Verb, Status> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ::admission::Ledger;
 use http::header::USER_AGENT;
 use objects::canonical::{self, Warning};
 use objects::{Cause, Key, Kind, Object, Status, defaulting, lifecycle, managed, time};
@@ -9,6 +10,7 @@ use serde_json::Value;
 use state::{Change, Origin, Precondition, Refusal, Revision, State, Stored};
 use store::{Error, Store};
 
+use crate::admission::Write;
 use crate::allocation;
 use crate::definitions;
 use crate::errors::{self, invalid_option};
@@ -188,13 +190,18 @@ pub async fn replace(
     lifecycle::prepare_update(kind, old_value, &mut new, subresource)?;
     definitions::change(kind, old_value, &mut new, subresource);
     crate::escalation::check(call, target, Some(old_value), &new)?;
-    crate::admission::update(call, target, old_value, &new)?;
-    let causes = definitions::judge_change(kind, old_value, &new, subresource).await?;
-    check(kind, &old.key.name, causes)?;
     if track {
         managed::update(kind, Some(old_value), &mut new, &options.manager, &now(), subresource)?;
     }
-    store_change(call, target, options.dry_run, old, old_value, &new).await
+    // At least as new as what was read.
+    let state = call.api.store.current();
+    let write = Write { call, target, state: &state, old: Some(old_value), subresource, dry_run: options.dry_run };
+    write.mutate(&mut new)?;
+    canonical::canonicalize(kind, &mut new)?;
+    let causes = definitions::judge_change(kind, old_value, &new, subresource).await?;
+    check(kind, &old.key.name, causes)?;
+    let ledger = write.validate(&new)?;
+    store_change(call, target, options.dry_run, old, old_value, &new, ledger).await
 }
 
 /// Commits a form that has been checked.
@@ -208,6 +215,7 @@ pub async fn store_change(
     old: &Arc<Stored>,
     old_value: &Value,
     new: &Value,
+    ledger: Ledger,
 ) -> Result<Written, Status> {
     // A write that changes nothing still brings a custom resource into the version in which it is to be stored.
     let settled = match &target.kind.custom {
@@ -218,27 +226,36 @@ pub async fn store_change(
         return Ok(Written::Done(Arc::clone(old)));
     }
     let (key, ends) = (old.key.clone(), lifecycle::after_update(target.kind.stored(), new));
+    let charges = reply::damaged(ledger.into_parts())?;
     for _ in 0..ATTEMPTS_MAX {
         let (completed, beside) = allocation::of_change(call, target, old_value, new, ends)?;
         let new = completed.as_ref().unwrap_or(new);
         let object = Arc::new(reply::damaged(Object::new(target.kind.stored(), new))?);
-        let mut changes = beside.changes;
+        let (mut preconditions, mut changes) = charges.clone();
+        changes.extend(beside.changes);
         changes.push(if ends {
             Change::Delete { key: key.clone() }
         } else {
             Change::Put { key: key.clone(), object: Arc::clone(&object) }
         });
-        let mut preconditions = vec![Precondition::Unchanged { key: key.clone(), revision: old.revision }];
+        preconditions.push(Precondition::Unchanged { key: key.clone(), revision: old.revision });
         preconditions.extend(beside.preconditions);
         let revision = match commit(call, preconditions, changes, dry_run).await {
             Ok(revision) => revision.unwrap_or(old.revision),
             Err(Error::Refused(refusal)) if allocation::is_outrun(&refusal, &key) => continue,
             Err(Error::Refused(Refusal::Changed { .. })) => return Ok(Written::Again),
+            Err(error) if outcharged(&error) => return Ok(Written::Again),
             Err(error) => return Err(errors::status(error, &key)),
         };
         return Ok(Written::Done(Arc::new(Stored::new(key, object, old.created, revision))));
     }
     Err(contended(target))
+}
+
+/// Whether a transaction was refused because somebody else has charged, or removed, a quota that it charges.
+pub fn outcharged(error: &Error) -> bool {
+    matches!(error, Error::Refused(Refusal::Changed { key, .. } | Refusal::NotFound(key))
+        if key.resource.as_str() == "resourcequotas")
 }
 
 /// 422 when there are causes.

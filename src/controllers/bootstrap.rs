@@ -25,10 +25,11 @@ impl Bootstrap {
     }
 
     async fn bring(&self, key: &Key) -> Result<Next, Error> {
-        if self.context.duty.current().get(key).is_none() {
+        let state = self.context.duty.current();
+        if state.get(key).is_none() {
             let mut draft = Draft::new();
             let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": &*key.name}});
-            draft.create(kind_named("v1", "Namespace")?, namespace, base::clock::now())?;
+            draft.create(&state, kind_named("v1", "Namespace")?, namespace, base::clock::now())?;
             draft.commit(&self.context.duty).await?;
         }
         Ok(Next::Rest)

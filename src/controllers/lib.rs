@@ -19,7 +19,9 @@ pub mod options;
 mod owners;
 mod pods;
 mod policy;
+mod priority;
 mod queue;
+mod quota;
 mod replicaset;
 mod runner;
 mod service;
@@ -90,6 +92,8 @@ pub async fn run(duty: Duty, liveness: Arc<Liveness>, options: Options, stopping
         Arc::new(service::Slices::new(context.clone())),
         Arc::new(service::LegacyEndpoints::new(context.clone())),
         Arc::new(service::Mirror::new(context.clone())),
+        Arc::new(priority::PriorityClasses::new(context.clone())),
+        Arc::new(quota::Quotas::new(context.clone())),
     ];
     for controller in controllers {
         let over = tenure.clone();

@@ -55,7 +55,7 @@ impl Policy {
         let (mut draft, now) = (Draft::new(), base::clock::now());
         match (step, stored) {
             (Step::Create(object), None) => {
-                draft.create(kind_named(API_VERSION, kind.name())?, object, now)?;
+                draft.create(&state, kind_named(API_VERSION, kind.name())?, object, now)?;
             }
             (Step::Update(object), Some(stored)) => {
                 draft.edit(stored, |value: &mut Value| *value = object)?;

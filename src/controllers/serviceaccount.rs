@@ -35,7 +35,7 @@ impl Accounts {
         if state.get(&Key::new("serviceaccounts", namespace, ACCOUNT)).is_none() {
             let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
                 "metadata": {"name": ACCOUNT, "namespace": namespace}});
-            draft.create(kind_named("v1", "ServiceAccount")?, account, now)?;
+            draft.create(&state, kind_named("v1", "ServiceAccount")?, account, now)?;
         }
         let data = json!({"ca.crt": &*self.context.options.root_ca_pem});
         match state.get(&Key::new("configmaps", namespace, ROOT_CA)) {
@@ -44,7 +44,7 @@ impl Accounts {
                 let published = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": data, "metadata": {
                     "name": ROOT_CA, "namespace": namespace,
                     "annotations": {"kubernetes.io/description": about}}});
-                draft.create(kind_named("v1", "ConfigMap")?, published, now)?;
+                draft.create(&state, kind_named("v1", "ConfigMap")?, published, now)?;
             }
             Some(stored) if value_of(stored)?["data"] != data => {
                 draft.edit(stored, |value: &mut Value| value["data"] = data)?;

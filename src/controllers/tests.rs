@@ -1,5 +1,7 @@
 //! All controllers and the scheduler together, against a proposer that applies at once, and an agent that only pretends.
 
+#[path = "admission_tests.rs"]
+mod admission;
 mod jobs;
 mod services;
 

@@ -1,13 +1,15 @@
 //! From what a controller wants to what the store takes: values through the rules that hold for every writer, with
 //! preconditions on all that the decision rested on.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
+use admission::{Ledger, Operation, Request, User};
 use jiff::Timestamp;
 use objects::lifecycle::{self, DeleteOptions, Deletion, Propagation};
 use objects::{Key, Kind, Object, canonical, defaulting, kind, time};
 use serde_json::Value;
-use state::{Change, Committed, Precondition, Stored};
+use state::{Change, Committed, Precondition, State, Stored};
 use store::Duty;
 
 use crate::Error;
@@ -16,11 +18,21 @@ use crate::custom::definitions;
 /// Length of the random end of a generated name, as upstream's.
 const SUFFIX: usize = 5;
 
+/// Who writes, for policies that ask.
+static CONTROLLERS: LazyLock<User> = LazyLock::new(|| User {
+    name: "system:kube-controller-manager".into(),
+    uid: String::new(),
+    groups: vec!["system:authenticated".into()],
+    extra: BTreeMap::new(),
+});
+
 /// Changes that are to happen together or not at all.
 #[derive(Debug, Default)]
 pub(crate) struct Draft {
     preconditions: Vec<Precondition>,
     changes: Vec<Change>,
+    /// What the created objects charge to quotas.
+    ledger: Ledger,
 }
 
 impl Draft {
@@ -50,18 +62,36 @@ impl Draft {
         self.require(Precondition::Exists { key: stored.key.clone(), uid: Some(stored.face().uid.clone()) });
     }
 
-    /// Creates an object; says under which key.
-    pub fn create(&mut self, kind: &Kind, mut value: Value, now: Timestamp) -> Result<Key, Error> {
+    /// Creates an object, admitted as a client's would be; says under which key. `state` is what the decision rests on. What
+    /// was created before is not undone by a refusal.
+    pub fn create(&mut self, state: &State, kind: &Kind, mut value: Value, now: Timestamp) -> Result<Key, Error> {
         defaulting::apply(kind, &mut value);
         defaulting::admission_defaults(kind, &mut value);
         let (uid, suffix) = (base::random::uid(), base::random::suffix(SUFFIX));
         lifecycle::prepare_create(kind, &mut value, &uid, &time::format(now), &suffix)?;
         canonical::canonicalize(kind, &mut value)?;
-        let metadata = &value["metadata"];
-        let namespace = metadata["namespace"].as_str().unwrap_or("");
-        let key = Key::new(kind.resource(), namespace, metadata["name"].as_str().unwrap_or(""));
+        let text = |field: &str| value["metadata"][field].as_str().unwrap_or("").to_owned();
+        let (namespace, name) = (text("namespace"), text("name"));
+        let request = Request {
+            state,
+            kind,
+            operation: Operation::Create,
+            name: "",
+            namespace: &namespace,
+            subresource: "",
+            old: None,
+            user: &CONTROLLERS,
+            dry_run: false,
+            now,
+        };
+        admission::mutate(&request, &mut value)?;
+        canonical::canonicalize(kind, &mut value)?;
+        // Nobody is there to be warned.
+        admission::validate(&request, &value)?;
+        admission::charge(&request, &value, &mut self.ledger)?;
+        let key = Key::new(kind.resource(), &namespace, &name);
         if !namespace.is_empty() {
-            self.require(Precondition::Active(Key::new("namespaces", "", namespace)));
+            self.require(Precondition::Active(Key::new("namespaces", "", &namespace)));
         }
         self.require(Precondition::Absent(key.clone()));
         self.changes.push(Change::Put { key: key.clone(), object: Arc::new(Object::new(kind, &value)?) });
@@ -145,7 +175,13 @@ impl Draft {
         if self.is_empty() {
             return Ok(Committed { revisions: Vec::new() });
         }
-        Ok(duty.transact(self.preconditions, self.changes).await?)
+        let (mut preconditions, mut changes) = self.ledger.into_parts()?;
+        let charges = changes.len();
+        preconditions.extend(self.preconditions);
+        changes.extend(self.changes);
+        let mut committed = duty.transact(preconditions, changes).await?;
+        committed.revisions.drain(..charges.min(committed.revisions.len()));
+        Ok(committed)
     }
 }
 

@@ -86,6 +86,12 @@ impl Kind {
         self.declared.convert.is_none()
     }
 
+    /// What whoever writes an object of a kind should know that is only kept: nothing acts upon it.
+    pub fn stored_only(&self) -> Option<String> {
+        let told = || format!("this version of Barque stores {} and nothing acts upon them yet", self.resource());
+        self.declared.stored_only.then(told)
+    }
+
     /// The form in which this kind's objects are stored: itself for most kinds.
     pub fn stored(&self) -> &Kind {
         let stored = self.declared.convert.and_then(|convert| by_kind(convert.of.0, convert.of.1));

@@ -1,6 +1,7 @@
 //! Requests against a whole API server over a store that applies at once, without a network where none is needed.
 
 mod access;
+mod admission;
 mod custom;
 mod escalating;
 mod evictions;

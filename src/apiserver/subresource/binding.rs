@@ -1,13 +1,14 @@
 //! `/binding`: puts a pod on a node, once.
 
+use ::admission::Ledger;
 use objects::{Status, canonical, lifecycle};
 use serde_json::{Value, json};
 
-use crate::body;
 use crate::reply::{self, Response};
 use crate::route::Target;
 use crate::router::Call;
 use crate::write::{self, ATTEMPTS_MAX, WriteOptions, Written};
+use crate::{admission, body};
 
 /// Answers a Binding.
 ///
@@ -48,11 +49,12 @@ pub async fn bind(call: &Call, target: &Target, bytes: &[u8]) -> Result<Response
         if !bound.is_empty() {
             return conflict(format!("pod {name} is already assigned to node \"{bound}\""));
         }
+        admission::through(call, target, &binding, options.dry_run)?;
         write::forget_revision(&mut old_value);
         let mut new = bound_to(&old_value, node, &binding["metadata"]["annotations"]);
         canonical::canonicalize(&target.kind, &mut new)?;
         lifecycle::prepare_update(&target.kind, &old_value, &mut new, Some("binding"))?;
-        match write::store_change(call, target, options.dry_run, &old, &old_value, &new).await? {
+        match write::store_change(call, target, options.dry_run, &old, &old_value, &new, Ledger::default()).await? {
             Written::Done(_) => return Ok(reply::success(201, &target.kind, name, &old.face().uid)),
             Written::Again => {}
         }

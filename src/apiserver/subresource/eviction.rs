@@ -15,7 +15,7 @@ use crate::allocation::Beside;
 use crate::reply::{self, Response};
 use crate::route::Target;
 use crate::router::Call;
-use crate::{body, delete, errors, write};
+use crate::{admission, body, delete, errors, write};
 
 /// Where budgets lie.
 const BUDGETS: &str = "poddisruptionbudgets.policy";
@@ -38,6 +38,7 @@ pub async fn evict(call: &Call, target: &Target, bytes: &[u8]) -> Result<Respons
     }
     let mut options = DeleteOptions::from_value(&eviction["deleteOptions"])?;
     options.dry_run |= dry_run;
+    admission::through(call, target, &eviction, options.dry_run)?;
     let outcome = delete::remove_after(call, target, &options, |pod, value| {
         let beside = disrupt(call, pod, value)?;
         mark(value);

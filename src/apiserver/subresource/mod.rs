@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::reply::Response;
 use crate::route::Target;
 use crate::router::{Call, Verb};
-use crate::{errors, get, patch, update};
+use crate::{admission, errors, get, patch, update};
 
 /// A subresource that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +95,7 @@ pub async fn answer(
     permit: OwnedSemaphorePermit,
     upgrade: OnUpgrade,
 ) -> Result<Response, Status> {
+    admission::connect(call, target)?;
     match (subresource, verb) {
         (Subresource::Status | Subresource::Approval, Verb::Get) => get::get(call, target).await,
         (Subresource::Status | Subresource::Approval | Subresource::Finalize, Verb::Update) => {

@@ -96,7 +96,12 @@ impl Deployments {
             set["metadata"]["ownerReferences"] = json!([reference(stored)?]);
             let size = set["spec"]["replicas"].as_i64().unwrap_or(0);
             draft.require_exists(stored);
-            let key = draft.create(kind_named("apps/v1", "ReplicaSet")?, set, base::clock::now())?;
+            let key = draft.create(
+                &self.context.duty.current(),
+                kind_named("apps/v1", "ReplicaSet")?,
+                set,
+                base::clock::now(),
+            )?;
             if size > 0 {
                 notes.push(format!("Scaled up replica set {} from 0 to {size}", key.name));
             }

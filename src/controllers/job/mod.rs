@@ -190,24 +190,32 @@ impl Jobs {
             None => plain["metadata"]["finalizers"] = json!([TRACKED]),
         }
         for batch in pods.chunks(BATCH) {
-            let (mut draft, mut names) = (Draft::new(), Vec::new());
+            let (mut draft, mut names, mut refused) = (Draft::new(), Vec::new(), None);
+            let state = self.context.duty.current();
             draft.require_exists(stored);
             for index in batch {
                 let mut pod = plain.clone();
                 if let Some(index) = index {
                     number(&mut pod, &stored.key.name, *index);
                 }
-                match draft.create(kind, pod, now) {
+                match draft.create(&state, kind, pod, now) {
                     Ok(key) => names.push(key.name),
+                    // As many as a quota allows are made all the same.
                     Err(error) => {
-                        self.context.note(COMPONENT, stored, true, "FailedCreate", format!("Error creating: {error}"));
-                        return Err(error);
+                        refused = Some(error);
+                        break;
                     }
                 }
             }
-            draft.commit(&self.context.duty).await?;
+            if !names.is_empty() {
+                draft.commit(&self.context.duty).await?;
+            }
             for name in &names {
                 self.context.note(COMPONENT, stored, false, "SuccessfulCreate", format!("Created pod: {name}"));
+            }
+            if let Some(error) = refused {
+                self.context.note(COMPONENT, stored, true, "FailedCreate", format!("Error creating: {error}"));
+                return Err(error);
             }
         }
         Ok(())

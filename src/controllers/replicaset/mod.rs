@@ -15,11 +15,12 @@ use state::{Event, State, Stored};
 use crate::owners::Ownership;
 use crate::pods::{Member, from_template, in_namespace, pods};
 use crate::runner::{Controller, Next};
-use crate::writes::{Draft, background, kind_named};
-use crate::{Context, Error};
+use crate::writes::{Draft, background, kind_named, value_of};
+use crate::{Context, Error, conditions};
 use decide::{Scale, Spec};
 
 const COMPONENT: &str = "replicaset-controller";
+const QUOTAS: &str = "resourcequotas";
 /// Pods made or deleted in one transaction: enough to share an fsync, few enough to share a fate.
 const BATCH: usize = 50;
 
@@ -95,21 +96,28 @@ impl ReplicaSets {
         let pod = from_template(set, spec)?;
         let mut left = number;
         while left > 0 {
-            let mut draft = Draft::new();
+            let (mut draft, state) = (Draft::new(), self.context.duty.current());
             draft.require_exists(set);
-            let mut names = Vec::new();
+            let (mut names, mut refused) = (Vec::new(), None);
             for _ in 0..left.min(BATCH) {
-                match draft.create(kind, pod.clone(), now) {
+                match draft.create(&state, kind, pod.clone(), now) {
                     Ok(key) => names.push(key.name),
+                    // As many as a quota allows are made all the same.
                     Err(error) => {
-                        self.context.note(COMPONENT, set, true, "FailedCreate", format!("Error creating: {error}"));
-                        return Err(error);
+                        refused = Some(error);
+                        break;
                     }
                 }
             }
-            draft.commit(&self.context.duty).await?;
+            if !names.is_empty() {
+                draft.commit(&self.context.duty).await?;
+            }
             for name in &names {
                 self.context.note(COMPONENT, set, false, "SuccessfulCreate", format!("Created pod: {name}"));
+            }
+            if let Some(error) = refused {
+                self.context.note(COMPONENT, set, true, "FailedCreate", format!("Error creating: {error}"));
+                return Err(error);
             }
             left -= names.len();
         }
@@ -141,7 +149,7 @@ impl Controller for ReplicaSets {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        vec![REPLICA_SETS.resource(), pods()]
+        vec![REPLICA_SETS.resource(), pods(), QUOTAS.into()]
     }
 
     fn all(&self, state: &State) -> Vec<Key> {
@@ -149,12 +157,26 @@ impl Controller for ReplicaSets {
     }
 
     fn concerns(&self, event: &Event, state: &State) -> Vec<Key> {
-        REPLICA_SETS.concerns(event, state)
+        if event.key().resource.as_str() != QUOTAS {
+            return REPLICA_SETS.concerns(event, state);
+        }
+        // Sets that a quota stopped go on at once.
+        if !admission::quota::eases(event) {
+            return Vec::new();
+        }
+        let sets = state.list_in(&REPLICA_SETS.resource(), &event.key().namespace);
+        sets.filter(|set| is_stopped(set)).map(|set| set.key.clone()).collect()
     }
 
     fn sync<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Next, Error>> {
         self.bring(key).boxed()
     }
+}
+
+/// Whether the last attempt to make pods of a set was refused.
+fn is_stopped(set: &Stored) -> bool {
+    let failure = value_of(set).map(|value| conditions::find(&value["status"], "ReplicaFailure").cloned());
+    failure.ok().flatten().is_some_and(|condition| condition["status"] == "True")
 }
 
 /// The pods that a set manages.

@@ -39,7 +39,7 @@ impl Ranges {
                     self.context.options.service_ranges.iter().map(AddressRange::to_string).collect();
                 let made = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
                     "metadata": {"name": DEFAULT_RANGE, "finalizers": [FINALIZER]}, "spec": {"cidrs": cidrs}});
-                draft.create(kind_named("networking.k8s.io/v1", "ServiceCIDR")?, made, now)?;
+                draft.create(&state, kind_named("networking.k8s.io/v1", "ServiceCIDR")?, made, now)?;
             }
             None => {}
             Some(stored) if !stored.face().deleting => {

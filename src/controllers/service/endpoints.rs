@@ -74,7 +74,7 @@ impl LegacyEndpoints {
                     metadata["annotations"] = json!({OVER_CAPACITY: "truncated"});
                 }
                 let made = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": metadata, "subsets": subsets});
-                draft.create(kind_named("v1", "Endpoints")?, made, now)?;
+                draft.create(&state, kind_named("v1", "Endpoints")?, made, now)?;
             }
             Some(known) => {
                 draft.edit(known, |value| {

@@ -81,7 +81,7 @@ impl MastersService {
                 }
             }
         }
-        draft.create(kind_named("v1", "Service")?, service, base::clock::now())?;
+        draft.create(state, kind_named("v1", "Service")?, service, base::clock::now())?;
         draft.commit(&self.context.duty).await?;
         Ok(())
     }
@@ -101,7 +101,7 @@ impl MastersService {
             None => {
                 let made = json!({"apiVersion": "v1", "kind": "Endpoints", "subsets": subsets,
                     "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": labels}});
-                draft.create(kind_named("v1", "Endpoints")?, made, base::clock::now())?;
+                draft.create(state, kind_named("v1", "Endpoints")?, made, base::clock::now())?;
             }
             Some(stored) => {
                 draft.edit(stored, |value| {
@@ -142,7 +142,12 @@ impl MastersService {
                     let made = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
                         "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
                         "addressType": family, "ports": ports, "endpoints": endpoints});
-                    draft.create(kind_named("discovery.k8s.io/v1", "EndpointSlice")?, made, base::clock::now())?;
+                    draft.create(
+                        state,
+                        kind_named("discovery.k8s.io/v1", "EndpointSlice")?,
+                        made,
+                        base::clock::now(),
+                    )?;
                 }
             }
             wanted.push(name);

@@ -90,7 +90,7 @@ impl Keeper<'_> {
                         },
                         "addressType": address_type, "ports": ports, "endpoints": endpoints,
                     });
-                    draft.create(kind_named("discovery.k8s.io/v1", "EndpointSlice")?, slice, now)?;
+                    draft.create(state, kind_named("discovery.k8s.io/v1", "EndpointSlice")?, slice, now)?;
                 }
                 Step::Put { name, endpoints } => {
                     let Some(stored) = find(&name) else { continue };

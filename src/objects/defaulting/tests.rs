@@ -239,7 +239,7 @@ fn quality_follows_resources() {
 }
 
 #[test]
-fn admission_adds_account_priority_and_tolerations() {
+fn admission_adds_account_and_tolerations() {
     let mut pod = json!({"spec": {}});
     admission_defaults(of("Pod"), &mut pod);
     let toleration =
@@ -247,7 +247,7 @@ fn admission_adds_account_priority_and_tolerations() {
     assert_eq!(
         pod["spec"],
         json!({
-            "serviceAccountName": "default", "serviceAccount": "default", "priority": 0, "preemptionPolicy": "PreemptLowerPriority",
+            "serviceAccountName": "default", "serviceAccount": "default",
             "tolerations": [toleration("node.kubernetes.io/not-ready"), toleration("node.kubernetes.io/unreachable")],
         })
     );
@@ -259,10 +259,9 @@ fn admission_adds_account_priority_and_tolerations() {
         ),
         (json!([{"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoSchedule"}]), 3),
     ] {
-        let mut pod = json!({"spec": {"tolerations": tolerations, "priorityClassName": "system-node-critical"}});
+        let mut pod = json!({"spec": {"tolerations": tolerations}});
         admission_defaults(of("Pod"), &mut pod);
         assert_eq!(pod["spec"]["tolerations"].as_array().unwrap().len(), count, "{pod}");
-        assert_eq!(pod["spec"]["priority"], 2_000_001_000);
     }
     let mut deployment = json!({"spec": {}});
     admission_defaults(of("Deployment"), &mut deployment);

@@ -15,12 +15,14 @@ use crate::validation::{Faults, is_empty, list, names, text};
 const GROUP: &str = "admissionregistration.k8s.io";
 
 pub(super) static MUTATING_WEBHOOK_CONFIGURATION: Declaration = Declaration {
+    stored_only: true,
     fill: Some(|map| webhooks(map, true)),
     rules: Some(|faults, value| configuration(faults, value, true)),
     ..hooks("MutatingWebhookConfiguration", "mutatingwebhookconfigurations")
 };
 
 pub(super) static VALIDATING_WEBHOOK_CONFIGURATION: Declaration = Declaration {
+    stored_only: true,
     fill: Some(|map| webhooks(map, false)),
     rules: Some(|faults, value| configuration(faults, value, false)),
     ..hooks("ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
@@ -54,6 +56,7 @@ pub(super) static VALIDATING_ADMISSION_POLICY: Declaration = Declaration {
 };
 
 pub(super) static MUTATING_ADMISSION_POLICY: Declaration = Declaration {
+    stored_only: true,
     categories: &["api-extensions"],
     generation: true,
     defaults: POLICY,
@@ -81,6 +84,7 @@ pub(super) static VALIDATING_ADMISSION_POLICY_BINDING: Declaration = Declaration
 };
 
 pub(super) static MUTATING_ADMISSION_POLICY_BINDING: Declaration = Declaration {
+    stored_only: true,
     rules: Some(binding),
     ..bindings("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings")
 };

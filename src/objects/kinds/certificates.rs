@@ -13,6 +13,7 @@ use crate::lifecycle::{ensure_map, set_or_remove};
 use crate::validation::{Faults, is_empty, list, names, text};
 
 pub(super) static CERTIFICATE_SIGNING_REQUEST: Declaration = Declaration {
+    stored_only: true,
     short_names: &["csr"],
     status: true,
     subresources: &[Subresource {
@@ -46,6 +47,7 @@ pub(super) static CERTIFICATE_SIGNING_REQUEST: Declaration = Declaration {
 };
 
 pub(super) static CLUSTER_TRUST_BUNDLE: Declaration = Declaration {
+    stored_only: true,
     selects: &["spec.signerName"],
     // Names of bundles of a signer start with the signer's, in colons for slashes.
     named: |name| names::dns_subdomain(name.rsplit(':').next().unwrap_or(name)),
@@ -59,6 +61,7 @@ pub(super) static CLUSTER_TRUST_BUNDLE: Declaration = Declaration {
 };
 
 pub(super) static POD_CERTIFICATE_REQUEST: Declaration = Declaration {
+    stored_only: true,
     status: true,
     selects: &["spec.signerName", "spec.podName", "spec.nodeName"],
     rules: Some(|faults, value| {

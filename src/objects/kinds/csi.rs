@@ -14,6 +14,7 @@ use crate::quantity::Quantity;
 use crate::validation::{Faults, is_empty, list, names, text};
 
 pub(super) static CSI_DRIVER: Declaration = Declaration {
+    stored_only: true,
     generation: true,
     defaults: &[
         ("spec.attachRequired", Flag(true)),
@@ -49,12 +50,14 @@ pub(super) static CSI_DRIVER: Declaration = Declaration {
 };
 
 pub(super) static CSI_NODE: Declaration = Declaration {
+    stored_only: true,
     rules: Some(node),
     columns: &[NAME, Column::integer("Drivers", "How many drivers run on the node.").counting("spec.drivers"), AGE],
     ..Declaration::cluster("storage.k8s.io", "v1", "CSINode", "csinodes")
 };
 
 pub(super) static CSI_STORAGE_CAPACITY: Declaration = Declaration {
+    stored_only: true,
     rules: Some(capacity),
     immutable: &["nodeTopology", "storageClassName"],
     columns: &[

@@ -21,6 +21,7 @@ pub(super) static CUSTOM_RESOURCE_DEFINITION: Declaration = Declaration {
 };
 
 pub(super) static API_SERVICE: Declaration = Declaration {
+    stored_only: true,
     package: "k8s.io.kube_aggregator.pkg.apis.apiregistration",
     categories: &["api-extensions"],
     status: true,

@@ -14,6 +14,7 @@ use crate::validation::{Faults, is_empty, list, names, text};
 const GROUP: &str = "flowcontrol.apiserver.k8s.io";
 
 pub(super) static FLOW_SCHEMA: Declaration = Declaration {
+    stored_only: true,
     status: true,
     generation: true,
     defaults: &[("spec.matchingPrecedence", NotZero(1000))],
@@ -35,6 +36,7 @@ pub(super) static FLOW_SCHEMA: Declaration = Declaration {
 };
 
 pub(super) static PRIORITY_LEVEL_CONFIGURATION: Declaration = Declaration {
+    stored_only: true,
     status: true,
     generation: true,
     fill: Some(fill),

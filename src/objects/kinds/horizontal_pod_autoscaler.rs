@@ -25,6 +25,7 @@ pub(super) static V1: Declaration = Declaration {
 
 const fn both(version: &'static str) -> Declaration {
     Declaration {
+        stored_only: true,
         short_names: &["hpa"],
         categories: &["all"],
         status: true,

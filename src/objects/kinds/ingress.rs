@@ -11,6 +11,7 @@ use crate::defaulting::Default::Text;
 use crate::validation::{Faults, is_empty, list, names, text};
 
 pub(super) static INGRESS: Declaration = Declaration {
+    stored_only: true,
     short_names: &["ing"],
     status: true,
     generation: true,
@@ -30,6 +31,7 @@ pub(super) static INGRESS: Declaration = Declaration {
 };
 
 pub(super) static INGRESS_CLASS: Declaration = Declaration {
+    stored_only: true,
     generation: true,
     defaults: &[("spec.parameters.scope", Text("Cluster"))],
     rules: Some(class),

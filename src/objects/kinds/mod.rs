@@ -106,6 +106,9 @@ pub(crate) struct Declaration {
     /// Whether a deletion that does not say otherwise lets the dependents live.
     pub orphans: bool,
 
+    /// Whether objects are only kept: nothing in this version acts upon them, which whoever writes one should be told.
+    pub stored_only: bool,
+
     /// Columns of the table, each with its cell.
     pub columns: &'static [Column],
     /// All cells at once, where one look at the object yields several.
@@ -170,6 +173,7 @@ impl Declaration {
             status_keeps: &[],
             ending: Ending::Now,
             orphans: false,
+            stored_only: false,
             columns: &[NAME, CREATED_AT],
             cells: None,
             row_conditions: None,

@@ -12,6 +12,7 @@ use crate::defaulting::{object, objects, or_set};
 use crate::validation::{Faults, cidr, is_empty, list};
 
 pub(super) static NETWORK_POLICY: Declaration = Declaration {
+    stored_only: true,
     short_names: &["netpol"],
     generation: true,
     fill: Some(fill),

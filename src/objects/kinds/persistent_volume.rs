@@ -21,6 +21,7 @@ const ATTRIBUTES: Column = Column::text("VolumeAttributesClass", "Class of the v
     .showing_or("spec.volumeAttributesClassName", "<unset>");
 
 pub(super) static PERSISTENT_VOLUME: Declaration = Declaration {
+    stored_only: true,
     short_names: &["pv"],
     status: true,
     defaults: &[
@@ -59,6 +60,7 @@ pub(super) static PERSISTENT_VOLUME: Declaration = Declaration {
 };
 
 pub(super) static PERSISTENT_VOLUME_CLAIM: Declaration = Declaration {
+    stored_only: true,
     short_names: &["pvc"],
     status: true,
     defaults: &[("spec.volumeMode", Text("Filesystem"))],

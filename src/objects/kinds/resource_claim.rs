@@ -14,6 +14,7 @@ use crate::validation::{Faults, is_empty, list, names, text};
 const GROUP: &str = "resource.k8s.io";
 
 pub(super) static RESOURCE_CLAIM: Declaration = Declaration {
+    stored_only: true,
     status: true,
     fill: Some(|map| {
         if let Some(spec) = object(map.get_mut("spec")) {
@@ -31,6 +32,7 @@ pub(super) static RESOURCE_CLAIM: Declaration = Declaration {
 };
 
 pub(super) static RESOURCE_CLAIM_TEMPLATE: Declaration = Declaration {
+    stored_only: true,
     fill: Some(|map| {
         if let Some(spec) = object(map.get_mut("spec")).and_then(|spec| object(spec.get_mut("spec"))) {
             requests(spec);
@@ -43,6 +45,7 @@ pub(super) static RESOURCE_CLAIM_TEMPLATE: Declaration = Declaration {
 };
 
 pub(super) static DEVICE_CLASS: Declaration = Declaration {
+    stored_only: true,
     generation: true,
     rules: Some(|faults, value| {
         let spec = &value["spec"];
@@ -55,6 +58,7 @@ pub(super) static DEVICE_CLASS: Declaration = Declaration {
 };
 
 pub(super) static RESOURCE_SLICE: Declaration = Declaration {
+    stored_only: true,
     generation: true,
     selects: &["spec.nodeName", "spec.driver"],
     fill: Some(slice_defaults),
@@ -71,6 +75,7 @@ pub(super) static RESOURCE_SLICE: Declaration = Declaration {
 };
 
 pub(super) static DEVICE_TAINT_RULE: Declaration = Declaration {
+    stored_only: true,
     status: true,
     generation: true,
     rules: Some(|faults, value| taint(faults, "spec.taint", &value["spec"]["taint"])),

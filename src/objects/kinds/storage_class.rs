@@ -11,6 +11,7 @@ use crate::defaulting::Default::Text;
 use crate::validation::{Faults, is_empty, list, names, text};
 
 pub(super) static STORAGE_CLASS: Declaration = Declaration {
+    stored_only: true,
     short_names: &["sc"],
     defaults: &[("reclaimPolicy", Text("Delete")), ("volumeBindingMode", Text("Immediate"))],
     rules: Some(class),
@@ -41,6 +42,7 @@ pub(super) static STORAGE_CLASS: Declaration = Declaration {
 };
 
 pub(super) static VOLUME_ATTRIBUTES_CLASS: Declaration = Declaration {
+    stored_only: true,
     short_names: &["vac"],
     rules: Some(attributes),
     changed: Some(|faults, old, new| {
@@ -57,6 +59,7 @@ pub(super) static VOLUME_ATTRIBUTES_CLASS: Declaration = Declaration {
 };
 
 pub(super) static VOLUME_ATTACHMENT: Declaration = Declaration {
+    stored_only: true,
     status: true,
     rules: Some(attachment),
     immutable: &["spec"],

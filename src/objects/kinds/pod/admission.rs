@@ -1,6 +1,7 @@
-//! What admission writes into new pods: the service account, priority and the tolerations of failing nodes.
+//! What admission writes into new pods that needs nothing but the pod: the service account and the tolerations of
+//! failing nodes. What needs to know the cluster is the room `admission`'s.
 //!
-//! Follows upstream's admission plugins ServiceAccount, Priority and DefaultTolerationSeconds, except for the seconds.
+//! Follows upstream's admission plugins ServiceAccount and DefaultTolerationSeconds, except for the seconds.
 
 use serde_json::{Map, Value, json};
 
@@ -12,24 +13,15 @@ use crate::defaulting::{object, or_set};
 /// the death, scheduling and starting the container allows two.
 pub const TOLERATION_SECONDS: i64 = 2;
 
-/// Priorities of the classes that upstream builds in.
-const BUILT_IN: [(&str, i64); 2] =
-    [("system-node-critical", 2_000_001_000), ("system-cluster-critical", 2_000_000_000)];
-
 /// Fills what admission writes into a new pod; pod templates stay as they are.
 ///
-/// The service account becomes `default`, the priority 0 (or that of a built-in class), the preemption policy
-/// `PreemptLowerPriority`, and the taints of nodes that are not ready or unreachable are tolerated for
+/// The service account becomes `default`, and the taints of nodes that are not ready or unreachable are tolerated for
 /// [`TOLERATION_SECONDS`] unless the pod tolerates them in its own way.
 pub(super) fn admit(pod: &mut Map<String, Value>) {
     let Some(spec) = object(pod.get_mut("spec")) else { return };
     or_set(spec, "serviceAccountName", "default");
     let account = spec["serviceAccountName"].clone();
     spec.insert("serviceAccount".into(), account);
-    let class = spec.get("priorityClassName").and_then(Value::as_str).unwrap_or("");
-    let priority = BUILT_IN.iter().find(|(name, _)| *name == class).map_or(0, |(_, priority)| *priority);
-    or_set(spec, "priority", priority);
-    or_set(spec, "preemptionPolicy", "PreemptLowerPriority");
     for taint in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         tolerate(spec, taint);
     }

@@ -9,6 +9,7 @@ use crate::kinds::Declaration;
 use crate::validation::Faults;
 
 pub(in crate::kinds) static CONTROLLER_REVISION: Declaration = Declaration {
+    stored_only: true,
     rules: Some(rules),
     changed: Some(|faults, old, new| {
         rules(faults, new);

@@ -14,6 +14,7 @@ use crate::kinds::Declaration;
 use crate::validation::{Faults, names, text};
 
 pub(in crate::kinds) static CRON_JOB: Declaration = Declaration {
+    stored_only: true,
     short_names: &["cj"],
     categories: &["all"],
     status: true,

@@ -15,6 +15,7 @@ use crate::kinds::Declaration;
 use crate::validation::{Faults, text};
 
 pub(in crate::kinds) static DAEMON_SET: Declaration = Declaration {
+    stored_only: true,
     short_names: &["ds"],
     categories: &["all"],
     status: true,

@@ -10,6 +10,7 @@ use crate::kinds::Declaration;
 use crate::validation::Faults;
 
 pub(in crate::kinds) static POD_TEMPLATE: Declaration = Declaration {
+    stored_only: true,
     generation: true,
     fill: Some(|map| fill_template(map, "template")),
     rules: Some(rules),

@@ -13,6 +13,7 @@ use crate::kinds::Declaration;
 use crate::validation::{Faults, is_empty};
 
 pub(in crate::kinds) static REPLICATION_CONTROLLER: Declaration = Declaration {
+    stored_only: true,
     short_names: &["rc"],
     categories: &["all"],
     status: true,

@@ -14,6 +14,7 @@ use crate::kinds::persistent_volume::fill_claim;
 use crate::validation::{Faults, text};
 
 pub(in crate::kinds) static STATEFUL_SET: Declaration = Declaration {
+    stored_only: true,
     short_names: &["sts"],
     categories: &["all"],
     status: true,

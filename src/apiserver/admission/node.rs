@@ -1,7 +1,5 @@
-//! Admission: what is refused although the object itself is fine. Built in, in upstream's words.
-//!
-//! What admission writes into new objects is `objects::defaulting::admission_defaults`; that a namespace exists and is not
-//! ending is a precondition of the transaction itself.
+//! Node restriction: what a node's agent may create and change. Built in, in upstream's words
+//! (`plugin/pkg/admission/noderestriction/admission.go`).
 
 use objects::Status;
 use serde_json::Value;
@@ -9,26 +7,11 @@ use serde_json::Value;
 use crate::route::Target;
 use crate::router::Call;
 
-/// Namespaces that the cluster needs.
-const PROTECTED: [&str; 3] = ["default", "kube-system", "kube-public"];
-
 /// Labels with which administrators keep workloads away from nodes that could be taken over.
 const RESTRICTED_LABEL: &str = "node-restriction.kubernetes.io/";
 
 /// Where nodes keep their leases.
 const LEASES: &str = "kube-node-lease";
-
-/// Refuses a deletion.
-///
-/// # Errors
-/// 403 for namespaces that the cluster needs.
-pub fn delete(target: &Target) -> Result<(), Status> {
-    let name = target.name.as_deref().unwrap_or("");
-    if target.kind.group.is_empty() && target.kind.kind == "Namespace" && PROTECTED.contains(&name) {
-        return Err(Status::forbidden("", "namespaces", name, "this namespace may not be deleted"));
-    }
-    Ok(())
-}
 
 /// Refuses a creation.
 ///
