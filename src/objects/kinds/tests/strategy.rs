@@ -106,7 +106,7 @@ fn both_groups_of_events_select_the_same() {
 #[test]
 fn doors_for_parts_exist() {
     let names = |name: &str| of(name).subresources.iter().map(|one| one.name).collect::<Vec<_>>();
-    assert_eq!(names("Pod"), ["attach", "binding", "eviction", "exec", "log", "portforward"]);
+    assert_eq!(names("Pod"), ["attach", "binding", "eviction", "exec", "log", "portforward", "proxy"]);
     assert_eq!(names("CertificateSigningRequest"), ["approval"]);
     assert_eq!(names("Namespace"), ["finalize"]);
     for (name, scale) in [("StatefulSet", true), ("ReplicationController", true), ("DaemonSet", false), ("Job", false)]
