@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::errors;
 use crate::metrics::Metrics;
 use crate::options::Options;
+use crate::signing::SigningKeys;
 
 /// Join requests per second in the long run, and at once: enough for a rack that starts, useless for guessing tokens.
 const JOINS_PER_SECOND: f64 = 10.0;
@@ -31,6 +32,10 @@ pub struct Api {
     pub strangers: LogLimit,
     /// Log lines about requests that were answered with 401 or 403.
     pub refusals: LogLimit,
+    /// Log lines about bearer tokens that were not taken.
+    pub refused_tokens: LogLimit,
+    /// The keys that sign tokens.
+    pub signing: SigningKeys,
     /// Log lines about joins that were refused.
     pub refused_joins: LogLimit,
     reads: Arc<Semaphore>,
@@ -59,11 +64,12 @@ impl Api {
         let room = |count: usize| Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS)));
         Arc::new(Self {
             store,
-            cluster,
             stopping,
             metrics: Metrics::default(),
             strangers: LogLimit::default(),
             refusals: LogLimit::default(),
+            refused_tokens: LogLimit::default(),
+            signing: SigningKeys::new(cluster.signing_seal()),
             refused_joins: LogLimit::default(),
             reads: room(options.reads_max),
             writes: room(options.writes_max),
@@ -71,6 +77,7 @@ impl Api {
             heartbeats: room(HEARTBEATS_MAX),
             joins: Mutex::new(Bucket { tokens: JOINS_AT_ONCE, at: Instant::now() }),
             options,
+            cluster,
         })
     }
 

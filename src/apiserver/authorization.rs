@@ -87,6 +87,8 @@ fn node_may(node: &str, wanted: &Attributes<'_>) -> Decision {
         }
         ("", "pods", "", "get" | "delete") | ("", "pods", "status", "get" | "update" | "patch") => Decision::IfRelated,
         ("", "secrets" | "configmaps" | "serviceaccounts", "", "get") => Decision::IfRelated,
+        // For which pod, and for whom, is for the handler to check: that is in the body.
+        ("", "serviceaccounts", "token", "create") => Decision::IfRelated,
         ("", "secrets" | "configmaps" | "serviceaccounts", ..) => {
             deny("can only read individual resources of this type")
         }
@@ -158,6 +160,10 @@ mod tests {
             ("list", "secrets", "d", "", "deny"),
             ("watch", "secrets", "d", "", "deny"),
             ("update", "configmaps", "d", "c", "deny"),
+            ("create", "serviceaccounts/token", "d", "s", "related"),
+            ("create", "serviceaccounts", "d", "", "deny"),
+            ("update", "serviceaccounts/token", "d", "s", "deny"),
+            ("create", "tokenreviews", "", "", "deny"),
             ("create", "events", "d", "", "allow"),
             ("delete", "events", "d", "e", "deny"),
             ("get", "namespaces", "", "d", "deny"),

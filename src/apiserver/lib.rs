@@ -6,10 +6,12 @@
 //! Deliberately absent: RBAC (callers are administrators, masters or node agents; others are refused), custom
 //! resources, aggregated API servers, admission webhooks.
 
+mod accounts;
 mod admission;
 mod agent_proxy;
 mod allocation;
 mod api;
+mod authentication;
 mod authorization;
 mod body;
 mod cluster;
@@ -35,8 +37,10 @@ mod revision;
 mod route;
 mod router;
 mod server;
+mod signing;
 mod subresource;
 mod table;
+mod token_review;
 mod update;
 mod version;
 mod watch;

@@ -155,6 +155,6 @@ async fn heartbeat(call: &Call, body: body::Incoming) -> Result<Response, Status
 }
 
 /// 403 about a path that is no resource, in upstream's words.
-fn forbidden_path(call: &Call, verb: &str, path: &str) -> Status {
+pub fn forbidden_path(call: &Call, verb: &str, path: &str) -> Status {
     Status::new(403, "Forbidden", format!("forbidden: User {:?} cannot {verb} path {path:?}", call.caller.user))
 }

@@ -10,6 +10,7 @@ use crate::errors;
 use crate::node_access;
 use crate::reply::{self, Response};
 use crate::router::Call;
+use crate::token_review;
 use crate::write;
 
 /// Answers a POST to one of them.
@@ -19,6 +20,7 @@ use crate::write;
 pub async fn answer(call: &Call, group: &str, plural: &str, bytes: &[u8]) -> Result<Response, Status> {
     let (package, kind) = match (group, plural) {
         ("authentication.k8s.io", "selfsubjectreviews") => ("authentication", "SelfSubjectReview"),
+        ("authentication.k8s.io", "tokenreviews") => ("authentication", "TokenReview"),
         ("authorization.k8s.io", "selfsubjectaccessreviews") => ("authorization", "SelfSubjectAccessReview"),
         ("authorization.k8s.io", "selfsubjectrulesreviews") => ("authorization", "SelfSubjectRulesReview"),
         ("authorization.k8s.io", "subjectaccessreviews") => ("authorization", "SubjectAccessReview"),
@@ -30,6 +32,7 @@ pub async fn answer(call: &Call, group: &str, plural: &str, bytes: &[u8]) -> Res
     let spec = &asked["spec"];
     let status = match kind {
         "SelfSubjectReview" => json!({"userInfo": user_info(&call.caller)}),
+        "TokenReview" => token_review::status(call, spec).await?,
         "SelfSubjectRulesReview" => rules(&call.caller),
         "SelfSubjectAccessReview" => access(call, &call.caller, kind, spec).await?,
         _ => access(call, &subject(spec)?, kind, spec).await?,
@@ -43,7 +46,8 @@ pub async fn answer(call: &Call, group: &str, plural: &str, bytes: &[u8]) -> Res
     Ok(reply::value(201, &answer))
 }
 
-fn user_info(caller: &Caller) -> Value {
+/// A caller as `UserInfo`.
+pub fn user_info(caller: &Caller) -> Value {
     let mut info = json!({"username": caller.user, "groups": caller.groups});
     if let Some(uid) = &caller.uid {
         info["uid"] = json!(uid);

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
 use crate::api::{Api, Load};
+use crate::authentication;
 use crate::authorization::{self, Attributes, Decision};
 use crate::body::{self, Incoming};
 use crate::negotiate::{self, Form};
@@ -22,7 +23,8 @@ use crate::reply::{self, Response};
 use crate::route::{self, Own, Route, Target};
 use crate::subresource::{self, Subresource};
 use crate::{
-    create, delete, discovery, errors, get, list, metrics, node_access, openapi, own, patch, reviews, update, watch,
+    create, delete, discovery, errors, get, list, metrics, node_access, openapi, own, patch, reviews, signing, update,
+    watch,
 };
 
 /// What a handler gets beyond its deadline, so that the store's own, clearer answer comes first.
@@ -98,15 +100,14 @@ impl Verb {
 pub async fn answer(api: Arc<Api>, from: SocketAddr, caller: Caller, request: Request<Incoming>) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut seen = Seen { verb: "other", resource: String::new() };
-    let user = caller.user.clone();
+    let mut seen = Seen { user: caller.user.clone(), verb: "other", resource: String::new() };
     let _inflight = api.metrics.inflight();
     let response = match dispatch(Arc::clone(&api), from, caller, request, &mut seen).await {
         Ok(response) => response,
         Err(status) => {
             // A refused join is told where more is known about it.
             if matches!(status.code, 401 | 403) && seen.verb != JOIN {
-                let (path, reason) = (shown(&path), shown(&status.message));
+                let (user, path, reason) = (&seen.user, shown(&path), shown(&status.message));
                 api.refusals.line(|left_out| {
                     warn!(%from, %user, %method, path, code = status.code, reason, left_out, "a request was refused");
                 });
@@ -116,7 +117,7 @@ pub async fn answer(api: Arc<Api>, from: SocketAddr, caller: Caller, request: Re
     };
     let code = response.status().as_u16();
     let elapsed = started.elapsed();
-    debug!(%user, verb = seen.verb, %method, %path, code, ms = elapsed.as_millis() as u64, "answered");
+    debug!(user = seen.user, verb = seen.verb, %method, %path, code, ms = elapsed.as_millis() as u64, "answered");
     let request = metrics::Request { verb: seen.verb, resource: seen.resource, code };
     api.metrics.answered(request, elapsed.as_secs_f64());
     response
@@ -129,6 +130,7 @@ pub fn shown(text: &str) -> String {
 
 /// What a request turned out to be, for logs and metrics.
 struct Seen {
+    user: String,
     verb: &'static str,
     resource: String,
 }
@@ -141,7 +143,7 @@ async fn dispatch(
     seen: &mut Seen,
 ) -> Result<Response, Status> {
     let upgrade = hyper::upgrade::on(&mut request);
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let query = Query::parse(parts.uri.query());
     let route = route::parse(parts.uri.path());
     // Questions that need no identity come first, so that a stranger learns nothing else, not even which paths exist.
@@ -160,9 +162,14 @@ async fn dispatch(
             let deadline = Instant::now() + api.options.request_deadline;
             return within(deadline, own::join(&api, from, &parts.method, body)).await;
         }
-        _ if caller.is_anonymous() => return Err(Status::unauthorized()),
         _ => {}
     }
+    let known_by = Instant::now() + store::DEADLINE.min(api.options.request_deadline);
+    let caller = authentication::caller(&api, from, caller, &mut parts.headers, known_by).await?;
+    if caller.is_anonymous() {
+        return Err(Status::unauthorized());
+    }
+    seen.user.clone_from(&caller.user);
     let (route, query) = (route?, query?);
     let options = &api.options;
     let asked = query.duration("timeout")?.filter(|asked| !asked.is_zero()).unwrap_or(options.request_deadline);
@@ -186,6 +193,10 @@ async fn dispatch(
             let load = if which == Own::Heartbeat { Load::Heartbeat } else { Load::Read };
             let _permit = api.admit(load)?;
             within(deadline, own::own(&call, which, body)).await
+        }
+        Route::Issuer(which) => {
+            readable(&call.method)?;
+            within(deadline, signing::issuer(&call, which, parts.uri.path())).await
         }
         Route::Document => {
             readable(&call.method)?;

@@ -13,7 +13,7 @@ use store::Duty;
 use crate::Error;
 
 /// Length of the random end of a generated name, as upstream's.
-const SUFFIX: usize = 5;
+pub(crate) const SUFFIX_LENGTH: usize = 5;
 
 /// Changes that are to happen together or not at all.
 #[derive(Debug, Default)]
@@ -53,7 +53,7 @@ impl Draft {
     pub fn create(&mut self, kind: &Kind, mut value: Value, now: Timestamp) -> Result<Key, Error> {
         defaulting::apply(kind, &mut value);
         defaulting::admission_defaults(kind, &mut value);
-        let (uid, suffix) = (base::random::uid(), base::random::suffix(SUFFIX));
+        let (uid, suffix) = (base::random::uid(), base::random::suffix(SUFFIX_LENGTH));
         lifecycle::prepare_create(kind, &mut value, &uid, &time::format(now), &suffix)?;
         canonical::canonicalize(kind, &mut value)?;
         let metadata = &value["metadata"];

@@ -93,14 +93,7 @@ async fn what_cannot_be_had_is_refused_and_changes_nothing() {
             "spec.clusterIPs[0]: Invalid value: [\"10.96.0.77\"]: may not change once set",
         ),
         row("PATCH", &path, MERGE, &greedy, INVALID, "provided port is already allocated"),
-        row(
-            "POST",
-            "/api/v1/namespaces/none/services",
-            JSON,
-            &plain,
-            NOT_FOUND,
-            "namespaces \"none\" not found",
-        ),
+        row("POST", "/api/v1/namespaces/none/services", JSON, &plain, NOT_FOUND, "namespaces \"none\" not found"),
     ];
     refuse(&world, rows).await;
     world.post(SERVICES, &service("plain", json!({}))).await.expect(409);

@@ -7,7 +7,7 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use identity::{Authority, KeyRequest, ReloadableCert, handshake, names, tls};
+use identity::{KeyRequest, ReloadableCert, handshake, names, tls};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use state::{Event, State, Stored};
 
 use crate::owners::Ownership;
-use crate::pods::{Member, from_template, pods};
+use crate::pods::{Member, from_template, pods, with_account};
 use crate::runner::{Controller, Next};
 use crate::writes::{Draft, background, kind_named, map_at};
 use crate::{Context, Error};
@@ -184,7 +184,7 @@ impl Jobs {
 
     async fn create(&self, stored: &Stored, job: &Value, pods: &[Option<i64>], now: Timestamp) -> Result<(), Error> {
         let kind = kind_named("v1", "Pod")?;
-        let mut plain = from_template(stored, job)?;
+        let (state, mut plain) = (self.context.duty.current(), from_template(stored, job)?);
         match plain["metadata"]["finalizers"].as_array_mut() {
             Some(list) => list.push(json!(TRACKED)),
             None => plain["metadata"]["finalizers"] = json!([TRACKED]),
@@ -197,7 +197,7 @@ impl Jobs {
                 if let Some(index) = index {
                     number(&mut pod, &stored.key.name, *index);
                 }
-                match draft.create(kind, pod, now) {
+                match with_account(&state, pod).and_then(|pod| draft.create(kind, pod, now)) {
                     Ok(key) => names.push(key.name),
                     Err(error) => {
                         self.context.note(COMPONENT, stored, true, "FailedCreate", format!("Error creating: {error}"));
@@ -301,7 +301,7 @@ impl Controller for Jobs {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        vec![JOBS.resource(), pods()]
+        vec![JOBS.resource(), pods(), "serviceaccounts".into()]
     }
 
     fn all(&self, state: &State) -> Vec<Key> {

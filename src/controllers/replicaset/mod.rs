@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use state::{Event, State, Stored};
 
 use crate::owners::Ownership;
-use crate::pods::{Member, from_template, in_namespace, pods};
+use crate::pods::{Member, from_template, in_namespace, pods, with_account};
 use crate::runner::{Controller, Next};
 use crate::writes::{Draft, background, kind_named};
 use crate::{Context, Error};
@@ -92,14 +92,14 @@ impl ReplicaSets {
 
     async fn create(&self, set: &Stored, spec: &Value, number: usize, now: Timestamp) -> Result<(), Error> {
         let kind = kind_named("v1", "Pod")?;
-        let pod = from_template(set, spec)?;
+        let (state, pod) = (self.context.duty.current(), from_template(set, spec)?);
         let mut left = number;
         while left > 0 {
             let mut draft = Draft::new();
             draft.require_exists(set);
             let mut names = Vec::new();
             for _ in 0..left.min(BATCH) {
-                match draft.create(kind, pod.clone(), now) {
+                match with_account(&state, pod.clone()).and_then(|pod| draft.create(kind, pod, now)) {
                     Ok(key) => names.push(key.name),
                     Err(error) => {
                         self.context.note(COMPONENT, set, true, "FailedCreate", format!("Error creating: {error}"));
@@ -141,7 +141,7 @@ impl Controller for ReplicaSets {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        vec![REPLICA_SETS.resource(), pods()]
+        vec![REPLICA_SETS.resource(), pods(), "serviceaccounts".into()]
     }
 
     fn all(&self, state: &State) -> Vec<Key> {
