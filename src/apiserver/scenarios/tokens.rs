@@ -23,7 +23,8 @@ async fn keyed() -> (World, KeyRing) {
     (world, ring)
 }
 
-fn new_ring() -> KeyRing {
+/// Keys of a new cluster.
+pub(super) fn new_ring() -> KeyRing {
     KeyRing::default().renewed(base::clock::now()).unwrap().expect("a first key")
 }
 
