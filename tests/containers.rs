@@ -196,6 +196,11 @@ fn pods_are_real_containers() {
     until(&cluster, "rich", "{.status.phase}", "Running");
     let inside = |command: &str| ok(&cluster, &["exec", "rich", "-c", "main", "--", "sh", "-c", command]);
     assert_eq!(inside("cat /settings/colour; cat /key/password; echo; echo $GREETING"), "blues3cret\nrich-blue\n");
+    let account = "cd /var/run/secrets/kubernetes.io/serviceaccount";
+    assert_eq!(
+        inside(&format!("{account}; cat namespace; echo; tr -cd . < token; echo; grep -c CERT ca.crt")),
+        "default\n..\n2\n"
+    );
     // Containers of a pod share their address.
     wait(&cluster, "the neighbour's port", || {
         let seen =

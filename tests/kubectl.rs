@@ -111,6 +111,9 @@ fn kubectl_finds_its_way_about(cluster: Cluster) {
     has(&refused(&cluster, "get pod nope"), &["Error from server (NotFound): pods \"nope\" not found"]);
     has(&refused(&cluster, "get nonsense"), &["the server doesn't have a resource type"]);
     has(&ok(&cluster, "get serviceaccount default -o name"), &["serviceaccount/default"]);
+    assert_eq!(ok(&cluster, "create token default").trim().split('.').count(), 3);
+    has(&refused(&cluster, "create token nope"), &["serviceaccounts \"nope\" not found"]);
+    has(&ok(&cluster, "get --raw /openid/v1/jwks"), &["ES256"]);
     has(&ok(&cluster, "get --raw /livez"), &["ok"]);
     has(&ok(&cluster, "get --raw /metrics"), &["apiserver_request_total"]);
 }

@@ -100,7 +100,12 @@ impl Subject {
 
     async fn prepare_volumes(&self, pod: &Arc<Pod>) -> Effect {
         let needs = volumes::needs(pod);
-        let bundle = self.context.configs.bundle(&self.pod_ref.namespace, &needs, CONFIG_AGE).await;
+        let bundle = async {
+            let mut bundle = self.context.configs.bundle(&self.pod_ref.namespace, &needs, CONFIG_AGE).await?;
+            self.context.tokens.add_to(&mut bundle, pod).await?;
+            Ok::<_, String>(bundle)
+        }
+        .await;
         let (disk, pod, stamp) = (self.context.disk.clone(), pod.clone(), self.stamp.clone());
         let place = self.context.place(self.address);
         let outcome = match bundle {

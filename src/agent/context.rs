@@ -10,6 +10,7 @@ use crate::pod::admit::admit;
 use crate::pod::env::Place;
 use crate::pod::memory::Failure;
 use crate::pod::view;
+use crate::tokens::Tokens;
 use client::Client;
 use fit::Amounts;
 use k8s_openapi::api::core::v1::Pod;
@@ -27,6 +28,7 @@ pub(crate) struct Context {
     pub disk: Disk,
     pub observer: Observer,
     pub configs: Configs,
+    pub tokens: Tokens,
     pub notes: Notes,
     pub room: Amounts,
     pub pulls: Semaphore,
@@ -54,6 +56,7 @@ impl Context {
             options,
             runtime,
             configs: Configs::new(client.clone()),
+            tokens: Tokens::new(client.clone()),
             client,
             disk,
             observer: Observer::new(),
@@ -99,6 +102,7 @@ impl Context {
     /// Forgets a pod.
     pub fn forget(&self, uid: &str) {
         self.known().remove(uid);
+        self.tokens.forget(uid);
     }
 
     /// The pod of this name; of several, one that is not being deleted.

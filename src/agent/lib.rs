@@ -28,6 +28,7 @@ mod probes;
 mod reporter;
 mod run;
 mod server;
+mod tokens;
 mod volumes;
 mod worker;
 

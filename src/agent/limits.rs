@@ -75,6 +75,15 @@ pub(crate) const CONFIG_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long fetching one ConfigMap or Secret may take.
 pub(crate) const CONFIG_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long asking for one token of a service account may take.
+pub(crate) const TOKEN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A token is renewed at this age even if it lives longer, as upstream's kubelet does (`pkg/kubelet/token`).
+pub(crate) const TOKEN_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Tokens remembered; beyond it those that end first are asked for again.
+pub(crate) const TOKENS_MAX: usize = 2048;
+
 /// Sessions (logs, exec, attach, port-forward) served at once.
 pub(crate) const SESSIONS_MAX: usize = 256;
 

@@ -373,7 +373,10 @@ impl Worker {
         let (place, stamp) = (self.context.place(self.memory.address), stamp(base::clock::now()));
         base::task::spawn(format!("volumes of {}", self.pod_ref), async move {
             // While no master answers the files stay as they are.
-            if let Ok(bundle) = context.configs.bundle(&namespace, &volumes::needs(&pod), CONFIG_AGE).await {
+            if let Ok(mut bundle) = context.configs.bundle(&namespace, &volumes::needs(&pod), CONFIG_AGE).await {
+                if let Err(reason) = context.tokens.add_to(&mut bundle, &pod).await {
+                    tracing::warn!(pod = %view::pod_ref(&pod), reason, "a mounted token cannot be renewed");
+                }
                 let disk = context.disk.clone();
                 let refreshed = blocking(move || {
                     volumes::refresh(&disk, &pod, &place, &bundle, &stamp);

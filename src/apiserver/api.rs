@@ -14,6 +14,7 @@ use crate::errors;
 use crate::metrics::Metrics;
 use crate::options::Options;
 use crate::policy::Policy;
+use crate::signing::SigningKeys;
 
 /// Join requests per second in the long run, and at once: enough for a rack that starts, useless for guessing tokens.
 const JOINS_PER_SECOND: f64 = 10.0;
@@ -35,6 +36,10 @@ pub struct Api {
     pub strangers: LogLimit,
     /// Log lines about requests that were answered with 401 or 403.
     pub refusals: LogLimit,
+    /// Log lines about bearer tokens that were not taken.
+    pub refused_tokens: LogLimit,
+    /// The keys that sign tokens.
+    pub signing: SigningKeys,
     /// Log lines about joins that were refused.
     pub refused_joins: LogLimit,
     custom: CustomKinds,
@@ -66,11 +71,12 @@ impl Api {
             custom: CustomKinds::new(store.clone()),
             store,
             policy: Policy::default(),
-            cluster,
             stopping,
             metrics: Metrics::default(),
             strangers: LogLimit::default(),
             refusals: LogLimit::default(),
+            refused_tokens: LogLimit::default(),
+            signing: SigningKeys::new(cluster.signing_seal()),
             refused_joins: LogLimit::default(),
             reads: room(options.reads_max),
             writes: room(options.writes_max),
@@ -78,6 +84,7 @@ impl Api {
             heartbeats: room(HEARTBEATS_MAX),
             joins: Mutex::new(Bucket { tokens: JOINS_AT_ONCE, at: Instant::now() }),
             options,
+            cluster,
         })
     }
 

@@ -163,6 +163,8 @@ fn node_may(node: &str, wanted: &Attributes<'_>) -> Opinion {
         }
         ("", "pods", "", "get" | "delete") | ("", "pods", "status", "get" | "update" | "patch") => Opinion::IfRelated,
         ("", "secrets" | "configmaps" | "serviceaccounts", "", "get") => Opinion::IfRelated,
+        // For which pod, and for whom, is for the handler to check: that is in the body.
+        ("", "serviceaccounts", "token", "create") => Opinion::IfRelated,
         ("", "secrets" | "configmaps" | "serviceaccounts", ..) => {
             none("can only read individual resources of this type")
         }
@@ -227,6 +229,10 @@ mod tests {
             ("watch", "secrets", "d", "", "none"),
             ("list", "secrets", "d", "s", "none"),
             ("update", "configmaps", "d", "c", "none"),
+            ("create", "serviceaccounts/token", "d", "s", "related"),
+            ("create", "serviceaccounts", "d", "", "none"),
+            ("update", "serviceaccounts/token", "d", "s", "none"),
+            ("create", "tokenreviews", "", "", "none"),
             ("create", "events", "d", "", "allow"),
             ("delete", "events", "d", "e", "none"),
             ("get", "namespaces", "d", "d", "none"),

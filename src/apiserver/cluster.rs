@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use identity::Seal;
 use objects::Status;
 use rustls::ClientConfig;
 use serde_json::Value;
@@ -37,6 +38,9 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// How to call an agent: with this master's certificate, believing only certificates of agents.
     fn agent_tls(&self) -> Arc<ClientConfig>;
+
+    /// What opens the keys that sign tokens; [`identity::Authority::signing_seal`].
+    fn signing_seal(&self) -> Arc<Seal>;
 
     /// More lines for `/metrics`, complete OpenMetrics families.
     fn extra_metrics(&self) -> String;

@@ -15,7 +15,7 @@ use crate::reply::{self, Response};
 use crate::route::Target;
 use crate::router::Call;
 use crate::write::{self, WriteOptions};
-use crate::{admission, allocation, body, custom_kinds, definitions, errors, escalation};
+use crate::{accounts, admission, allocation, body, custom_kinds, definitions, errors, escalation};
 
 /// How often another random suffix is drawn when the name is taken; upstream's.
 const NAMES_MAX: usize = 8;
@@ -55,6 +55,7 @@ pub async fn store(
     let kind: &Kind = &target.kind;
     place(target, &mut value)?;
     canonical::canonicalize(kind, &mut value)?;
+    accounts::admit(call, target, &mut value).await?;
     let generated = value["metadata"]["name"].as_str().unwrap_or("").is_empty();
     let mut attempts = NAMES_MAX;
     let mut state = admission::state(call, target).await?;

@@ -6,10 +6,12 @@
 //!
 //! Deliberately absent: aggregated API servers, admission webhooks, conversion webhooks.
 
+mod accounts;
 mod admission;
 mod agent_proxy;
 mod allocation;
 mod api;
+mod authentication;
 mod authorization;
 mod body;
 mod cluster;
@@ -41,8 +43,10 @@ mod route;
 mod router;
 mod rules;
 mod server;
+mod signing;
 mod subresource;
 mod table;
+mod token_review;
 mod update;
 mod version;
 mod watch;

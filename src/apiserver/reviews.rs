@@ -12,6 +12,7 @@ use crate::authorization::{self, Attributes, Decision};
 use crate::body;
 use crate::reply::{self, Response};
 use crate::router::Call;
+use crate::token_review;
 use crate::write;
 
 /// Why the rules of a node are not all there are, in upstream's words.
@@ -25,6 +26,7 @@ pub async fn answer(call: &Call, group: &str, plural: &str, namespace: &str, byt
     let (package, kind) = match (group, plural) {
         ("authentication.k8s.io", "selfsubjectreviews") => ("authentication", "SelfSubjectReview"),
         ("authorization.k8s.io", "localsubjectaccessreviews") => ("authorization", "LocalSubjectAccessReview"),
+        ("authentication.k8s.io", "tokenreviews") => ("authentication", "TokenReview"),
         ("authorization.k8s.io", "selfsubjectaccessreviews") => ("authorization", "SelfSubjectAccessReview"),
         ("authorization.k8s.io", "selfsubjectrulesreviews") => ("authorization", "SelfSubjectRulesReview"),
         ("authorization.k8s.io", "subjectaccessreviews") => ("authorization", "SubjectAccessReview"),
@@ -37,6 +39,7 @@ pub async fn answer(call: &Call, group: &str, plural: &str, namespace: &str, byt
     let mut metadata = json!({"creationTimestamp": null});
     let status = match kind {
         "SelfSubjectReview" => json!({"userInfo": user_info(&call.caller)}),
+        "TokenReview" => token_review::status(call, spec).await?,
         "SelfSubjectRulesReview" => rules(call, text(spec, "namespace"))?,
         "SelfSubjectAccessReview" => {
             check(kind, about(spec))?;
@@ -69,7 +72,8 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or("")
 }
 
-fn user_info(caller: &Caller) -> Value {
+/// A caller as `UserInfo`.
+pub fn user_info(caller: &Caller) -> Value {
     let mut info = json!({"username": caller.user, "groups": caller.groups});
     if let Some(uid) = &caller.uid {
         info["uid"] = json!(uid);

@@ -20,6 +20,8 @@ pub enum Route {
     Metrics,
     /// `/barque/v1/…`.
     Own(Own),
+    /// Who issues tokens, and how they are checked.
+    Issuer(Issuer),
     /// Discovery and OpenAPI.
     Document,
     /// A kind that is only asked: group and plural, and the namespace where there is one.
@@ -35,6 +37,15 @@ pub enum Health {
     Live,
     /// Should clients be sent here?
     Ready,
+}
+
+/// Which question about the issuer of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Issuer {
+    /// Who issues, and where the keys are.
+    Configuration,
+    /// The public keys.
+    Keys,
 }
 
 /// Which of Barque's own endpoints.
@@ -86,6 +97,8 @@ pub fn parse(path: &str, find: &Find<'_>) -> Result<Route, Status> {
         "/readyz" => return Ok(Route::Health(Health::Ready)),
         "/version" | "/version/" => return Ok(Route::Version),
         "/metrics" => return Ok(Route::Metrics),
+        "/.well-known/openid-configuration" => return Ok(Route::Issuer(Issuer::Configuration)),
+        "/openid/v1/jwks" => return Ok(Route::Issuer(Issuer::Keys)),
         "/barque/v1/status" => return Ok(Route::Own(Own::Status)),
         "/barque/v1/join" => return Ok(Route::Own(Own::Join)),
         "/barque/v1/heartbeat" => return Ok(Route::Own(Own::Heartbeat)),

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, warn};
 
 use crate::api::{Api, Load};
+use crate::authentication;
 use crate::authorization::{self, Attributes};
 use crate::body::{self, Incoming};
 use crate::negotiate::{self, Form};
@@ -23,7 +24,7 @@ use crate::route::{self, Own, Route, Target};
 use crate::subresource::{self, Subresource};
 use crate::{
     create, custom_kinds, delete, discovery, errors, get, impersonation, list, metrics, openapi, own, patch, reviews,
-    update, watch,
+    signing, update, watch,
 };
 
 /// What a handler gets beyond its deadline, so that the store's own, clearer answer comes first.
@@ -115,15 +116,15 @@ impl Verb {
 pub async fn answer(api: Arc<Api>, from: SocketAddr, caller: Caller, request: Request<Incoming>) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let mut seen = Seen { verb: "other", resource: String::new(), impersonated: String::new() };
-    let user = caller.user.clone();
+    let mut seen =
+        Seen { user: caller.user.clone(), verb: "other", resource: String::new(), impersonated: String::new() };
     let _inflight = api.metrics.inflight();
     let response = match dispatch(Arc::clone(&api), from, caller, request, &mut seen).await {
         Ok(response) => response,
         Err(status) => {
             // A refused join is told where more is known about it.
             if matches!(status.code, 401 | 403) && seen.verb != JOIN {
-                let (path, reason, code) = (shown(&path), shown(&status.message), status.code);
+                let (user, path, reason, code) = (&seen.user, shown(&path), shown(&status.message), status.code);
                 let impersonated = shown(&seen.impersonated);
                 api.refusals.line(|left_out| {
                     warn!(%from, %user, impersonated, %method, path, code, reason, left_out, "a request was refused");
@@ -134,8 +135,8 @@ pub async fn answer(api: Arc<Api>, from: SocketAddr, caller: Caller, request: Re
     };
     let code = response.status().as_u16();
     let elapsed = started.elapsed();
-    let (verb, impersonated) = (seen.verb, &seen.impersonated);
-    debug!(%user, impersonated, verb, %method, %path, code, ms = elapsed.as_millis() as u64, "answered");
+    let (user, verb, impersonated) = (&seen.user, seen.verb, &seen.impersonated);
+    debug!(user, impersonated, verb, %method, %path, code, ms = elapsed.as_millis() as u64, "answered");
     let request = metrics::Request { verb: seen.verb, resource: seen.resource, code };
     api.metrics.answered(request, elapsed.as_secs_f64());
     response
@@ -148,6 +149,7 @@ pub fn shown(text: &str) -> String {
 
 /// What a request turned out to be, for logs and metrics.
 struct Seen {
+    user: String,
     verb: &'static str,
     resource: String,
     /// The user whom the caller impersonates; empty for nobody.
@@ -183,10 +185,14 @@ async fn dispatch(
             let deadline = Instant::now() + api.options.request_deadline;
             return within(deadline, own::join(&api, from, &parts.method, body)).await;
         }
-        _ if caller.is_anonymous() => return Err(Status::unauthorized()),
         _ => {}
     }
-    let (real, patience) = (caller, Instant::now() + store::DEADLINE);
+    let patience = Instant::now() + store::DEADLINE.min(api.options.request_deadline);
+    let real = authentication::caller(&api, from, caller, &mut parts.headers, patience).await?;
+    if real.is_anonymous() {
+        return Err(Status::unauthorized());
+    }
+    seen.user.clone_from(&real.user);
     let (caller, impersonated_by) = match impersonation::take(&mut parts.headers)? {
         None => (real, None),
         Some(wanted) => {
@@ -208,7 +214,7 @@ async fn dispatch(
             return Err(status);
         }
     };
-    if matches!(route, Route::Metrics | Route::Document | Route::Own(Own::Status)) {
+    if matches!(route, Route::Metrics | Route::Document | Route::Issuer(_) | Route::Own(Own::Status)) {
         authorization::demand(&api, patience, &caller, &about_path).await?;
     }
     let query = query?;
@@ -237,6 +243,10 @@ async fn dispatch(
             let load = if which == Own::Heartbeat { Load::Heartbeat } else { Load::Read };
             let _permit = api.admit(load)?;
             within(deadline, own::own(&call, which, body)).await
+        }
+        Route::Issuer(which) => {
+            readable(&call.method)?;
+            within(deadline, signing::issuer(&call, which)).await
         }
         Route::Document => {
             readable(&call.method)?;

@@ -15,6 +15,9 @@ pub enum Error {
     /// What the controller wants to write is no valid object: the object that asks for it has to be changed.
     #[error("{}", .0.message)]
     Invalid(Box<Status>),
+    /// Keys cannot be made or sealed.
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
     /// The kind is not served by this build.
     #[error("{0} are not served")]
     Unserved(&'static str),

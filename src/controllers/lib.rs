@@ -3,6 +3,7 @@
 //! All of it runs on the leader, within its tenure, and ends with it. Controllers read the state as it stands, never the
 //! event that woke them, so that a missed or repeated wake does no harm.
 
+mod account_secrets;
 mod aggregation;
 mod bootstrap;
 mod conditions;
@@ -26,6 +27,7 @@ mod replicaset;
 mod runner;
 mod service;
 mod serviceaccount;
+mod signing;
 mod tokens;
 mod upkeep;
 mod writes;
@@ -94,6 +96,8 @@ pub async fn run(duty: Duty, liveness: Arc<Liveness>, options: Options, stopping
         Arc::new(service::Mirror::new(context.clone())),
         Arc::new(priority::PriorityClasses::new(context.clone())),
         Arc::new(quota::Quotas::new(context.clone())),
+        Arc::new(signing::SigningKeys::new(context.clone())),
+        Arc::new(account_secrets::AccountSecrets::new(context.clone())),
     ];
     for controller in controllers {
         let over = tenure.clone();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use identity::Seal;
 use objects::allocation::{AddressRange, SERVICE_RANGE};
 use state::{HistoryLimits, Revision};
 
@@ -20,6 +21,8 @@ pub type Masters = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 pub struct Options {
     /// The CA that pods trust to be talking to the API, as PEM; published in every namespace as `kube-root-ca.crt`.
     pub root_ca_pem: Arc<str>,
+    /// Under which the keys lie that sign tokens of service accounts; that of [`identity::Authority::signing_seal`].
+    pub seal: Arc<Seal>,
     /// Silence after which a node counts as lost. Agents beat every second.
     pub node_grace: Duration,
     /// How long a pod outlives the Node object it is bound to (upstream: `podgc/gc_controller.go`, `quarantineTime`).
@@ -43,10 +46,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults, for a cluster with this CA whose consensus compacts by `compact`; no masters are known.
-    pub fn new(root_ca_pem: impl Into<Arc<str>>, compact: Compact) -> Self {
+    /// The defaults, for a cluster with this CA and this seal whose consensus compacts by `compact`; no masters are known.
+    pub fn new(root_ca_pem: impl Into<Arc<str>>, seal: Arc<Seal>, compact: Compact) -> Self {
         Self {
             root_ca_pem: root_ca_pem.into(),
+            seal,
             node_grace: Duration::from_secs(4),
             orphan_grace: Duration::from_secs(40),
             ended_pods_max: 12_500,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use objects::selector::Labels;
 use objects::{Face, Key, Resource};
 use serde_json::{Value, json};
-use state::{Event, State, Stored};
+use state::{Event, EventKind, State, Stored};
 use store::Duty;
 
 use crate::Error;
@@ -48,6 +48,11 @@ impl Ownership {
         let key = event.key();
         if key.resource == self.resource() {
             return vec![key.clone()];
+        }
+        if key.resource.as_str() == "serviceaccounts" {
+            // Owners whose pods lacked their account wait for it.
+            let owners = state.list_in(&self.resource(), &key.namespace).filter(|_| event.kind == EventKind::Created);
+            return owners.map(|owner| owner.key.clone()).collect();
         }
         // Its owner before the change misses it, its owner after the change gained it.
         let both = [Some(&event.current), event.previous.as_ref()].into_iter().flatten();

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use objects::Resource;
+use objects::{Key, Resource, defaulting};
 use serde_json::{Value, json};
 use state::{State, Stored};
 
 use crate::Error;
 use crate::owners::reference;
+use crate::writes::{SUFFIX_LENGTH, value_of};
 
 /// How far a pod is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +88,18 @@ impl Member {
         let waited = now.as_second().saturating_sub(since.as_second());
         Some((min_ready_seconds.max(0) - waited).clamp(0, min_ready_seconds.max(0)))
     }
+}
+
+/// A new pod with what its service account brings, as the API server's admission has it for the pods of clients.
+///
+/// # Errors
+/// [`Error::Invalid`] when there is no such account.
+pub(crate) fn with_account(state: &State, mut pod: Value) -> Result<Value, Error> {
+    let namespace = pod["metadata"]["namespace"].as_str().unwrap_or("");
+    let key = Key::new("serviceaccounts", namespace, defaulting::account_of(&pod));
+    let account = state.get(&key).ok_or_else(|| defaulting::no_account(&pod, &key))?;
+    defaulting::bring_account(&mut pod, &value_of(account)?, &base::random::suffix(SUFFIX_LENGTH));
+    Ok(pod)
 }
 
 /// Pods of a namespace, as stored.

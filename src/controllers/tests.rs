@@ -5,11 +5,14 @@ mod admission;
 mod jobs;
 mod services;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base::Shutdown;
-use identity::{Role, Token};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use identity::service_account::{Claims, ISSUER, Reference};
+use identity::{Authority, KeyRing, Role, Seal, Token};
 use jiff::Timestamp;
 use objects::lifecycle::{self, DeleteOptions, Deletion, Propagation};
 use objects::{Key, Object, canonical, defaulting, kind, time};
@@ -21,6 +24,14 @@ use store::{Beat, Duty, Liveness, Store};
 use tokio::time::Instant;
 
 use crate::{Options, run};
+
+static SEAL: LazyLock<Arc<Seal>> =
+    LazyLock::new(|| Arc::new(Authority::generate("test").unwrap().signing_seal().unwrap()));
+
+/// The seal of all test clusters.
+pub(crate) fn seal() -> Arc<Seal> {
+    Arc::clone(&SEAL)
+}
 
 struct World {
     store: Store,
@@ -35,7 +46,7 @@ impl World {
     async fn start(nodes: &[&str]) -> Self {
         let (store, direct) = Direct::start();
         let (liveness, shutdown) = (Arc::clone(&direct.liveness), Shutdown::new());
-        let mut options = Options::new("PEM", Arc::new(|_| Box::pin(async { Ok(()) })));
+        let mut options = Options::new("PEM", seal(), Arc::new(|_| Box::pin(async { Ok(()) })));
         options.node_grace = Duration::from_secs(2);
         options.masters = Arc::new(|| ["https://10.0.0.1:6443", "https://10.0.0.2:6443"].map(str::to_owned).into());
         options.orphan_grace = Duration::from_millis(200);
@@ -394,6 +405,80 @@ async fn the_secrets_of_expired_tokens_go() {
     let gone = [keep(hours(-2), Some(0)), keep(hours(-2), Some(1)), keep(hours(-2), None)];
     world.until("they are gone", |world| gone.iter().all(|key| world.value(key).is_none())).await;
     assert!(kept.iter().all(|key| world.value(key).is_some()));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_get_what_their_account_brings_once_it_is_there() {
+    let world = World::start(&["n1"]).await;
+    world.until("the namespace is there", |world| world.value(&Key::new("namespaces", "", "default")).is_some()).await;
+    let mut wanted = deployment(1, "a");
+    wanted["spec"]["template"]["spec"]["serviceAccountName"] = json!("robot");
+    let key = world.create(wanted);
+    world
+        .until("it is said that the account is missing", |world| {
+            let sets = world.list("replicasets.apps", "default");
+            sets.iter().any(|set| {
+                let failure = crate::conditions::find(&set["status"], "ReplicaFailure");
+                crate::conditions::text(failure, "message").contains("serviceaccount \"robot\" not found")
+            })
+        })
+        .await;
+    world.create(json!({"apiVersion": "v1", "kind": "ServiceAccount", "imagePullSecrets": [{"name": "pull"}],
+        "metadata": {"name": "robot", "namespace": "default"}}));
+    world.rolled_out(&key, 1).await;
+    let pod = &world.live_pods()[0];
+    assert!(pod["spec"]["volumes"][0]["name"].as_str().unwrap().starts_with("kube-api-access-"), "{pod}");
+    assert_eq!(pod["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_keys_are_made_and_made_anew_when_they_are_lost() {
+    let world = World::start(&[]).await;
+    let key = Key::new("secrets", identity::token::NAMESPACE, identity::signing::SECRET_NAME);
+    let keys = |world: &World| KeyRing::of_secret(&world.value(&key)?, &seal()).ok().map(|ring| ring.key_set());
+    world.until("there are keys", |world| keys(world).is_some()).await;
+    let first = keys(&world).unwrap();
+    world.edit(&key, |value| value["data"]["sealed"] = json!("AAAA"));
+    world.until("damaged keys are replaced", |world| keys(world).is_some_and(|found| found != first)).await;
+    let second = keys(&world).unwrap();
+    world.put(vec![Change::Delete { key: key.clone() }]);
+    world.until("deleted keys are replaced", |world| keys(world).is_some_and(|found| found != second)).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secrets_of_accounts_are_filled_and_go_with_their_account() {
+    let world = World::start(&[]).await;
+    world.until("the namespace is there", |world| world.value(&Key::new("namespaces", "", "default")).is_some()).await;
+    let secret =
+        world.create(json!({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": {"name": "s", "namespace": "default",
+            "annotations": {"kubernetes.io/service-account.name": "robot"}}}));
+    let account = world.create(json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "robot", "namespace": "default"}}));
+    let entry = |world: &World, name: &str| {
+        let bytes = STANDARD.decode(world.value(&secret)?["data"][name].as_str()?).unwrap();
+        Some(String::from_utf8(bytes).unwrap())
+    };
+    let keys = Key::new("secrets", identity::token::NAMESPACE, identity::signing::SECRET_NAME);
+    let claims = |world: &World| {
+        let ring = KeyRing::of_secret(&world.value(&keys)?, &seal()).ok()?;
+        let json = ring.verify(&entry(world, "token")?).ok()?;
+        Some(Claims::read(&json, &[ISSUER], base::clock::now()).unwrap().0)
+    };
+    world.until("it is filled", |world| claims(world).is_some()).await;
+    let uid = |key: &Key| world.value(key).unwrap()["metadata"]["uid"].as_str().unwrap().to_owned();
+    let first = claims(&world).unwrap();
+    assert_eq!(first.bound().secret, Some(Reference { name: "s".into(), uid: uid(&secret) }));
+    assert_eq!(first.bound().account, Reference { name: "robot".into(), uid: uid(&account) });
+    assert_eq!(entry(&world, "ca.crt").as_deref(), Some("PEM"));
+    assert_eq!(entry(&world, "namespace").as_deref(), Some("default"));
+    world.put(vec![Change::Delete { key: keys.clone() }]);
+    world.until("the keys are new, and so is it", |world| claims(world).is_some_and(|found| found != first)).await;
+    world.put(vec![Change::Delete { key: account }]);
+    world.until("it goes with its account", |world| world.value(&secret).is_none()).await;
     world.stop().await;
 }
 

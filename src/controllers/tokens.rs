@@ -1,4 +1,4 @@
-//! Join tokens: the Secret of one that has expired is deleted, whether it was used up before or not.
+//! Join tokens and bootstrap tokens: the Secret of one that has expired is deleted, whether it was used up before or not.
 //!
 //! As upstream's `controller/bootstrap/tokencleaner.go`. One that is used up stays until it expires: a joiner whose answer was
 //! lost comes back with it.
@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use identity::{TokenRecord, token};
+use identity::{TokenRecord, bootstrap, token};
 use jiff::{SignedDuration, Timestamp};
 use objects::{Key, Resource};
+use serde_json::Value;
 use state::{Event, State};
 
 use crate::runner::{Controller, Next};
@@ -36,29 +37,35 @@ impl Tokens {
         let Some(stored) = state.get(key) else {
             return Ok(Next::Rest);
         };
-        match TokenRecord::of_secret(&value_of(stored)?).map(|record| left(&record, now)) {
+        match end(&value_of(stored)?).map(|end| left(end, now)) {
             Some(left) if left.is_zero() => {
                 let mut draft = Draft::new();
                 draft.delete(stored, &background(), now)?;
                 draft.commit(&self.context.duty).await?;
-                tracing::info!(secret = %key, "an expired join token is deleted");
+                tracing::info!(secret = %key, "an expired token is deleted");
                 Ok(Next::Rest)
             }
             Some(left) => Ok(Next::After(left.min(WAIT_MAX))),
-            // Somebody else's Secret that is named like ours.
+            // A token without an end, or somebody else's Secret that is named like ours.
             None => Ok(Next::Rest),
         }
     }
 }
 
-/// How long a token's Secret is still kept.
-fn left(record: &TokenRecord, now: Timestamp) -> Duration {
+/// When the token expires that a Secret keeps.
+fn end(secret: &Value) -> Option<Timestamp> {
+    TokenRecord::of_secret(secret).map(|record| record.expires_at).or_else(|| bootstrap::expires(secret))
+}
+
+/// How long the Secret of a token that expires at `end` is still kept.
+fn left(end: Timestamp, now: Timestamp) -> Duration {
     // What is negative is no `Duration`.
-    Duration::try_from(KEPT.saturating_sub(now.duration_since(record.expires_at))).unwrap_or(Duration::ZERO)
+    Duration::try_from(KEPT.saturating_sub(now.duration_since(end))).unwrap_or(Duration::ZERO)
 }
 
 fn is_token(key: &Key) -> bool {
-    key.resource == resource() && &*key.namespace == token::NAMESPACE && key.name.starts_with(token::SECRET_PREFIX)
+    let named = [token::SECRET_PREFIX, bootstrap::SECRET_PREFIX].iter().any(|prefix| key.name.starts_with(prefix));
+    key.resource == resource() && &*key.namespace == token::NAMESPACE && named
 }
 
 impl Controller for Tokens {
@@ -96,14 +103,17 @@ mod tests {
     #[test]
     fn a_token_is_kept_for_an_hour_after_its_end() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let token = Token::new(Role::Node, "0".repeat(64));
-        for uses in [None, Some(1), Some(0)] {
-            let record = token.record(at(10_000), uses);
-            for (second, expected) in [(0, 13_600), (10_000, 3_600), (13_599, 1), (13_600, 0), (99_999, 0)] {
-                assert_eq!(left(&record, at(second)), Duration::from_secs(expected), "{uses:?} at {second}");
-            }
+        for (second, expected) in [(0, 13_600), (10_000, 3_600), (13_599, 1), (13_600, 0), (99_999, 0)] {
+            assert_eq!(left(at(10_000), at(second)), Duration::from_secs(expected), "at {second}");
         }
-        let end = token.record(Timestamp::MAX, None);
-        assert!(left(&end, Timestamp::MIN) > WAIT_MAX);
+        assert!(left(Timestamp::MAX, Timestamp::MIN) > WAIT_MAX);
+        let record = Token::new(Role::Node, "0".repeat(64)).record(at(10_000), Some(0));
+        let mut secret = record.secret();
+        record.put_into(&mut secret);
+        assert_eq!(end(&secret), Some(at(10_000)), "used up or not");
+        // "1970-01-01T02:46:40Z"
+        let data = serde_json::json!({"expiration": "MTk3MC0wMS0wMVQwMjo0Njo0MFo="});
+        let bootstrap = serde_json::json!({"type": "bootstrap.kubernetes.io/token", "data": data});
+        assert_eq!((end(&bootstrap), end(&serde_json::json!({"data": data}))), (Some(at(10_000)), None));
     }
 }

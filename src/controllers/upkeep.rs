@@ -207,7 +207,7 @@ mod tests {
                 }
                 Box::pin(async { failure.map_or(Ok(()), Err) })
             });
-            let mut options = Options::new("PEM", compact);
+            let mut options = Options::new("PEM", crate::tests::seal(), compact);
             change(&mut options);
             let duty = Duty::new(self.store.clone(), self.direct.lead(1));
             let liveness = Arc::clone(&self.direct.liveness);

@@ -16,7 +16,7 @@ use crate::Error;
 use crate::custom::definitions;
 
 /// Length of the random end of a generated name, as upstream's.
-const SUFFIX: usize = 5;
+pub(crate) const SUFFIX_LENGTH: usize = 5;
 
 /// Who writes, for policies that ask.
 static CONTROLLERS: LazyLock<User> = LazyLock::new(|| User {
@@ -67,7 +67,7 @@ impl Draft {
     pub fn create(&mut self, state: &State, kind: &Kind, mut value: Value, now: Timestamp) -> Result<Key, Error> {
         defaulting::apply(kind, &mut value);
         defaulting::admission_defaults(kind, &mut value);
-        let (uid, suffix) = (base::random::uid(), base::random::suffix(SUFFIX));
+        let (uid, suffix) = (base::random::uid(), base::random::suffix(SUFFIX_LENGTH));
         lifecycle::prepare_create(kind, &mut value, &uid, &time::format(now), &suffix)?;
         canonical::canonicalize(kind, &mut value)?;
         let text = |field: &str| value["metadata"][field].as_str().unwrap_or("").to_owned();

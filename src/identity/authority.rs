@@ -5,7 +5,7 @@
 //! the API ports of masters and the ports of agents.
 
 use crate::trust::Trust;
-use crate::{Credential, Error, files, names};
+use crate::{Credential, Error, Seal, files, names, signing};
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
@@ -247,6 +247,15 @@ impl Authority {
             });
         }
         self.certify(&self.bundle.clients, request, client(user.to_owned(), group))
+    }
+
+    /// The seal of the keys that sign tokens of service accounts: the same on every master, as it is derived from a key that
+    /// all masters and nobody else hold.
+    ///
+    /// # Errors
+    /// [`Error::Seal`] when it cannot be derived.
+    pub fn signing_seal(&self) -> Result<Seal, Error> {
+        Seal::derive(self.bundle.peers.key_pem().as_bytes(), self.cluster_id(), signing::PURPOSE)
     }
 
     fn issue(&self, authority: &Credential, subject: Subject) -> Result<Credential, Error> {

@@ -76,6 +76,12 @@ pub enum Error {
     /// The join token's time is over.
     #[error("the join token expired at {0}; make a new one with `barque token create`")]
     TokenExpired(Timestamp),
+    /// A bearer token does not say who its bearer is. The reason quotes nothing of the token.
+    #[error("the bearer token is refused: {0}")]
+    Bearer(&'static str),
+    /// What is sealed does not open, or nothing can be sealed.
+    #[error("the seal does not serve: {0}")]
+    Seal(&'static str),
     /// The join token was used as often as it may be.
     #[error("the join token is used up; make a new one with `barque token create`")]
     TokenUsedUp,

@@ -17,6 +17,11 @@ pub const GROUP_UNAUTHENTICATED: &str = "system:unauthenticated";
 /// The user name of callers without any identity.
 pub const USER_ANONYMOUS: &str = "system:anonymous";
 
+/// The group that every service account is in.
+pub const GROUP_SERVICE_ACCOUNTS: &str = "system:serviceaccounts";
+/// The group of those who show a bootstrap token.
+pub const GROUP_BOOTSTRAPPERS: &str = "system:bootstrappers";
+
 const USER_NODE_PREFIX: &str = "system:node:";
 const USER_MASTER_PREFIX: &str = "master:";
 
@@ -47,6 +52,16 @@ pub fn node_user(name: &str) -> String {
 /// The node behind the user name `user`, if it is a node's.
 pub fn node_of_user(user: &str) -> Option<&str> {
     user.strip_prefix(USER_NODE_PREFIX).filter(|name| !name.is_empty())
+}
+
+/// The user name of a service account.
+pub fn service_account_user(namespace: &str, name: &str) -> String {
+    format!("system:serviceaccount:{namespace}:{name}")
+}
+
+/// The group of the service accounts of one namespace.
+pub fn service_accounts_of(namespace: &str) -> String {
+    format!("{GROUP_SERVICE_ACCOUNTS}:{namespace}")
 }
 
 /// The user name of the master `id`.

@@ -267,12 +267,13 @@ impl fmt::Debug for Token {
     }
 }
 
-fn plain(text: &str) -> bool {
+/// Whether text is lower-case letters and digits only.
+pub(crate) fn plain(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'))
 }
 
 /// Compares without stopping at the first difference, so that timing tells nothing about it.
-fn same(left: &[u8], right: &[u8]) -> bool {
+pub(crate) fn same(left: &[u8], right: &[u8]) -> bool {
     if left.len() != right.len() {
         return false;
     }

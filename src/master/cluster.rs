@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use apiserver::{Cluster, Readiness};
 use consensus::{Consensus, Leadership};
 use futures::future::BoxFuture;
-use identity::Authority;
+use identity::{Authority, Seal};
 use objects::{Resource, Status};
 use rustls::ClientConfig;
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ pub struct Serving {
     pub(crate) authority: Arc<Authority>,
     observed: Arc<controllers::Observed>,
     agent_client: Arc<ClientConfig>,
+    seal: Arc<Seal>,
     /// Held while a join token is used up.
     pub(crate) joining: tokio::sync::Mutex<()>,
     draining: AtomicBool,
@@ -34,6 +35,7 @@ impl Serving {
         store: Store,
         authority: Arc<Authority>,
         observed: Arc<controllers::Observed>,
+        seal: Arc<Seal>,
         certificates: &Certificates,
     ) -> Arc<Self> {
         let agent_client = Arc::clone(&certificates.agent_client);
@@ -43,6 +45,7 @@ impl Serving {
             authority,
             observed,
             agent_client,
+            seal,
             joining: tokio::sync::Mutex::default(),
             draining: AtomicBool::new(false),
         })
@@ -116,6 +119,10 @@ impl Cluster for Serving {
 
     fn agent_tls(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.agent_client)
+    }
+
+    fn signing_seal(&self) -> Arc<Seal> {
+        Arc::clone(&self.seal)
     }
 
     fn extra_metrics(&self) -> String {

@@ -125,6 +125,7 @@ pub async fn run_with(
         Storage::must_exist(&data)?;
     }
     let serving_authority = authority.serving()?.pem().to_owned();
+    let seal = Arc::new(authority.signing_seal()?);
     let storage = (parts.open)(&data)?;
     let liveness = Arc::new(Liveness::default());
     let member = Member {
@@ -164,6 +165,7 @@ pub async fn run_with(
         store.clone(),
         Arc::clone(&authority),
         Arc::clone(&observed),
+        Arc::clone(&seal),
         &certificates,
     );
 
@@ -180,6 +182,7 @@ pub async fn run_with(
             node_grace: options.node_grace,
             observed,
             serving_authority,
+            seal,
             stopping: duties.stopping(),
         }),
     );

@@ -22,6 +22,8 @@ pub struct Duties {
     pub observed: Arc<controllers::Observed>,
     /// PEM of the authority that clients trust, published into every namespace.
     pub serving_authority: String,
+    /// Under which the keys lie that sign tokens.
+    pub seal: Arc<identity::Seal>,
     pub stopping: Stopping,
 }
 
@@ -61,6 +63,7 @@ fn start(duties: &Duties, token: Token, stopping: Stopping) -> TaskGroup {
     let members = Arc::clone(&duties.consensus);
     let mut options = controllers::Options::new(
         duties.serving_authority.as_str(),
+        Arc::clone(&duties.seal),
         Arc::new(move |until| {
             let consensus = Arc::clone(&consensus);
             Box::pin(async move { consensus.compact(until).await })

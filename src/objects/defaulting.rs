@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+pub use crate::kinds::pod::account::{ACCOUNT_DEFAULT, account_of, bring_account, no_account};
 pub use crate::kinds::pod::admission::TOLERATION_SECONDS;
 pub use crate::kinds::pod::defaults::qos_class;
 

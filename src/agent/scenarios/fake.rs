@@ -35,6 +35,10 @@ pub(super) struct Cluster {
     pub beats: Mutex<Vec<Value>>,
     /// What a heartbeat's answer lists.
     pub masters: Mutex<Vec<String>>,
+    /// Requests for tokens, by path; the n-th is answered with `token-n`.
+    pub token_requests: Mutex<Vec<(String, Value)>>,
+    /// The life of tokens, whatever is asked for.
+    pub token_seconds: Mutex<u64>,
 }
 
 impl Cluster {
@@ -45,6 +49,8 @@ impl Cluster {
             changes: broadcast::Sender::new(1024),
             beats: Mutex::default(),
             masters: Mutex::default(),
+            token_requests: Mutex::default(),
+            token_seconds: Mutex::new(3607),
         })
     }
 
@@ -141,6 +147,13 @@ impl Cluster {
                 None if query.contains("fieldSelector") => reply(200, &self.list(path)),
                 None => absent(),
             },
+            "POST" if path.ends_with("/token") => {
+                let mut requests = self.token_requests.lock().unwrap();
+                requests.push((path.to_owned(), body));
+                let seconds = *self.token_seconds.lock().unwrap();
+                let status = json!({"token": format!("token-{}", requests.len())});
+                reply(201, &json!({"spec": {"expirationSeconds": seconds}, "status": status}))
+            }
             "POST" => {
                 let name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
                 reply(201, &self.put(&format!("{path}/{name}"), body))

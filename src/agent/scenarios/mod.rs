@@ -6,6 +6,8 @@ mod masters;
 mod server;
 mod streams;
 
+use crate::tokens::Tokens;
+use crate::volumes::{Bundle, token_needs};
 use crate::{GatewayOptions, Options, run};
 use base::Shutdown;
 use client::{Client, Endpoints};
@@ -163,6 +165,60 @@ async fn a_pod_comes_up_is_reported_and_goes() {
     assert!(left.containers.is_empty() && left.sandboxes.is_empty(), "{left:?}");
     assert!(!dir.path().join("pods/u").exists());
     agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_gets_the_token_of_its_account_bound_to_itself() {
+    let (dir, sim, cluster) = (tempfile::tempdir().unwrap(), sim(), Cluster::at(10));
+    let master = Master::start(&cluster).await;
+    let agent = Agent::start(dir.path(), &sim, &[master.address]).await;
+    let mut wanted = pod(server());
+    wanted["spec"]["serviceAccountName"] = json!("robot");
+    // What admission brings: without the ConfigMap the pod waits, and asks for no second token meanwhile.
+    objects::defaulting::bring_account(&mut wanted, &json!({}), "abcde");
+    cluster.put(POD, wanted);
+    eventually("the missing ConfigMap is told", async || {
+        cluster.all("/events/").iter().any(|event| event["reason"] == "FailedMount").then_some(())
+    })
+    .await;
+    let root = json!({"metadata": {"name": "kube-root-ca.crt"}, "data": {"ca.crt": "PEM"}});
+    cluster.put("/api/v1/namespaces/ns/configmaps/kube-root-ca.crt", root);
+    ready(&cluster).await;
+    let volume = dir.path().join("memory/u/kube-api-access-abcde");
+    let read = |name: &str| std::fs::read_to_string(volume.join(name)).unwrap();
+    assert_eq!((read("token"), read("ca.crt"), read("namespace")), ("token-1".into(), "PEM".into(), "ns".into()));
+    let requests = cluster.token_requests.lock().unwrap().clone();
+    let spec = json!({"expirationSeconds": 3607,
+        "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u"}});
+    let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec});
+    assert_eq!(requests, [("/api/v1/namespaces/ns/serviceaccounts/robot/token".to_owned(), request)]);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_renewed_in_time_and_used_while_nobody_renews_them() {
+    let cluster = Cluster::at(10);
+    *cluster.token_seconds.lock().unwrap() = 3;
+    let master = Master::start(&cluster).await;
+    let endpoints = Endpoints::in_order([master.address.into()]).unwrap();
+    let client = Client::new(endpoints, tls::api_client(&CLUSTER.serving().unwrap(), None).unwrap());
+    let tokens = Tokens::new(Arc::new(client));
+    let mut wanted = pod(server());
+    objects::defaulting::bring_account(&mut wanted, &json!({}), "abcde");
+    let pod = serde_json::from_value(wanted).unwrap();
+    let need = token_needs(&pod).pop_first().unwrap();
+    let token = async || {
+        let mut bundle = Bundle::default();
+        tokens.add_to(&mut bundle, &pod).await.map(|()| bundle.token(&need).unwrap().to_owned())
+    };
+    assert_eq!((token().await, token().await), (Ok("token-1".to_owned()), Ok("token-1".to_owned())));
+    eventually("the token is renewed", async || (token().await.ok()? == "token-2").then_some(())).await;
+    assert_eq!(cluster.token_requests.lock().unwrap().len(), 2);
+    master.kill().await;
+    assert_eq!(token().await, Ok("token-2".to_owned()), "good enough while no master gives another");
+    tokens.forget("u");
+    let refused = token().await.unwrap_err();
+    assert!(refused.starts_with("failed to fetch token"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use base::Shutdown;
 use client::kubeconfig::{Kubeconfig, Server};
 use client::{Client, Endpoints};
 use futures::future::BoxFuture;
-use identity::{Authority, KeyRequest, ReloadableCert, tls};
+use identity::{Authority, KeyRequest, ReloadableCert, Seal, tls};
 use objects::Status;
 use runtime::Scope;
 use runtime::sim::{Sim, SimOptions};
@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Master {
     agent_tls: Arc<ClientConfig>,
+    seal: Arc<Seal>,
     address: SocketAddr,
 }
 
@@ -49,6 +50,10 @@ impl Cluster for Master {
 
     fn agent_tls(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.agent_tls)
+    }
+
+    fn signing_seal(&self) -> Arc<Seal> {
+        Arc::clone(&self.seal)
     }
 
     fn extra_metrics(&self) -> String {
@@ -82,6 +87,7 @@ impl World {
         };
         let (dir, ending) = (tempfile::tempdir().expect("a part of the world"), Shutdown::new());
         let authority = Authority::generate("streams").expect("a part of the world");
+        let seal = Arc::new(authority.signing_seal().expect("a part of the world"));
         let (serving, clients) =
             (authority.serving().expect("a part of the world"), authority.clients().expect("a part of the world"));
         let own = |credential| ReloadableCert::new(credential).expect("a part of the world");
@@ -96,7 +102,7 @@ impl World {
             tls::api_server(&clients, own(authority.api_serving(1, &[]).expect("a part of the world")))
                 .expect("a part of the world"),
             Direct::start().0,
-            Arc::new(Master { agent_tls, address }),
+            Arc::new(Master { agent_tls, seal, address }),
             ending.stopping(),
         );
         tokio::spawn(api);

@@ -1,14 +1,19 @@
 //! Which files a volume of configuration holds, and which objects it takes them from. Pure.
 
-use super::{Bundle, Data, Need};
+use super::{Bundle, Data, Need, TokenNeed};
 use crate::pod::env::{Fault, Place, field_of, resource_of};
 use crate::pod::view;
-use k8s_openapi::api::core::v1::{Container, DownwardAPIVolumeFile, KeyToPath, Pod, Volume};
+use k8s_openapi::api::core::v1::{
+    Container, DownwardAPIVolumeFile, KeyToPath, Pod, ServiceAccountTokenProjection, Volume,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Permission bits where a volume says none, as upstream's defaulting has them.
 const MODE_DEFAULT: i32 = 0o644;
+
+/// How long a token lives where its source does not say, as upstream's defaulting has it.
+const TOKEN_SECONDS_DEFAULT: i64 = 3600;
 
 /// One file.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,6 +22,8 @@ pub(crate) struct File {
     pub bytes: Vec<u8>,
     /// Its permission bits.
     pub mode: u32,
+    /// The user that owns it, where that is not the agent's.
+    pub owner: Option<u32>,
 }
 
 impl fmt::Debug for File {
@@ -44,6 +51,21 @@ pub(crate) fn needs(pod: &Pod) -> BTreeSet<Need> {
         }
     }
     needs
+}
+
+/// The tokens that a pod needs for its volumes.
+pub(crate) fn token_needs(pod: &Pod) -> BTreeSet<TokenNeed> {
+    let projected = view::spec(pod).volumes.iter().flatten().filter_map(|volume| volume.projected.as_ref());
+    let sources = projected.flat_map(|projected| projected.sources.iter().flatten());
+    sources.filter_map(|source| source.service_account_token.as_ref()).map(TokenNeed::of).collect()
+}
+
+impl TokenNeed {
+    /// What a source asks for.
+    fn of(source: &ServiceAccountTokenProjection) -> Self {
+        let seconds = source.expiration_seconds.unwrap_or(TOKEN_SECONDS_DEFAULT);
+        Self { audience: source.audience.clone().unwrap_or_default(), seconds }
+    }
 }
 
 /// The ConfigMaps and Secrets that a container's environment needs.
@@ -101,7 +123,14 @@ pub(crate) fn payload(pod: &Pod, volume: &Volume, place: &Place, bundle: &Bundle
             if let Some(source) = &source.downward_api {
                 put_downward(&mut files, pod, source.items.as_deref().unwrap_or_default(), mode, place)?;
             }
-            // Tokens of service accounts are not issued yet: a pod that never reads its token must start all the same.
+            if let Some(source) = &source.service_account_token {
+                let token = bundle.token(&TokenNeed::of(source));
+                let token = token.ok_or_else(|| Fault("failed to fetch token: there is none".to_owned()))?;
+                put(&mut files, &source.path, token.as_bytes().to_vec(), mode)?;
+                if let Some(file) = files.get_mut(&source.path) {
+                    guard(file, pod);
+                }
+            }
         }
     } else {
         return Ok(None);
@@ -166,8 +195,28 @@ fn put(files: &mut Payload, path: &str, bytes: Vec<u8>, mode: Option<i32>) -> Re
         return Err(Fault(format!("the path {path:?} would leave the volume")));
     }
     let mode = u32::try_from(mode.unwrap_or(MODE_DEFAULT)).unwrap_or(0o644) & 0o777;
-    files.insert(path.to_owned(), File { bytes, mode });
+    files.insert(path.to_owned(), File { bytes, mode, owner: None });
     Ok(())
+}
+
+/// Keeps a token from other users of a node where it is clear who may read it: the one user that all containers run as, or
+/// the pod's group, to which the writer gives the file. Otherwise any user of a container can, as upstream.
+fn guard(file: &mut File, pod: &Pod) {
+    file.owner = only_user(pod);
+    let group = view::spec(pod).security_context.as_ref().and_then(|context| context.fs_group);
+    if file.owner.is_some() || group.is_some() {
+        file.mode = 0o600;
+    }
+}
+
+/// The user that every container runs as, where all say so and agree.
+fn only_user(pod: &Pod) -> Option<u32> {
+    let spec = view::spec(pod);
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let of = |container: &Container| container.security_context.as_ref().and_then(|it| it.run_as_user).or(of_pod);
+    let mut users = view::init_containers(pod).iter().chain(&spec.containers).map(of);
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok())?
 }
 
 /// Whether a path is relative, goes nowhere up, and does not take a name that the writer needs.

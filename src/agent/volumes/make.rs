@@ -154,7 +154,11 @@ fn root_of(disk: &Disk, pod: &Pod, volume: &Volume) -> PathBuf {
         return PathBuf::from(&source.path);
     }
     let holds_secrets = volume.secret.is_some()
-        || volume.projected.iter().flat_map(|it| it.sources.iter().flatten()).any(|source| source.secret.is_some());
+        || volume
+            .projected
+            .iter()
+            .flat_map(|it| it.sources.iter().flatten())
+            .any(|source| source.secret.is_some() || source.service_account_token.is_some());
     let in_memory = volume.empty_dir.as_ref().is_some_and(|source| source.medium.as_deref() == Some("Memory"));
     let base = if holds_secrets || in_memory { disk.memory_volumes_dir(uid) } else { disk.volumes_dir(uid) };
     // Names of volumes are DNS labels; anything else must not lead elsewhere.

@@ -1,13 +1,13 @@
 //! A pod's volumes: what files they hold (pure), and making them on disk so that no pod can reach outside.
 //!
-//! Not here: fetching ConfigMaps and Secrets (`configs`), and mounting, which is the engine's part.
+//! Not here: fetching ConfigMaps, Secrets (`configs`) and tokens (`tokens`), and mounting, which is the engine's part.
 
 mod files;
 mod make;
 mod subpath;
 mod write;
 
-pub(crate) use files::{is_refreshed, needs, needs_of};
+pub(crate) use files::{is_refreshed, needs, needs_of, token_needs};
 pub(crate) use make::{are_there, last_words_file, make, mount_source, read_last_words, refresh};
 
 use std::collections::BTreeMap;
@@ -22,6 +22,16 @@ pub(crate) type Data = BTreeMap<String, Vec<u8>>;
 pub(crate) struct Bundle {
     config_maps: BTreeMap<String, Arc<Data>>,
     secrets: BTreeMap<String, Arc<Data>>,
+    tokens: BTreeMap<TokenNeed, Arc<str>>,
+}
+
+/// A token of a pod's service account, bound to that pod.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TokenNeed {
+    /// For whom; empty for the API.
+    pub audience: String,
+    /// How long it is to live.
+    pub seconds: i64,
 }
 
 /// A ConfigMap or Secret of a pod's namespace.
@@ -51,6 +61,16 @@ impl Bundle {
         };
     }
 
+    /// The token of this kind, if it was given.
+    pub fn token(&self, need: &TokenNeed) -> Option<&str> {
+        self.tokens.get(need).map(AsRef::as_ref)
+    }
+
+    /// Adds a token.
+    pub fn put_token(&mut self, need: TokenNeed, token: Arc<str>) {
+        self.tokens.insert(need, token);
+    }
+
     #[cfg(test)]
     pub fn put_config_map(&mut self, name: &str, data: Option<Data>) {
         self.put(&Need::ConfigMap(name.to_owned()), data.map(Arc::new));
@@ -64,7 +84,8 @@ impl Bundle {
 
 impl fmt::Debug for Bundle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Bundle({} config maps, {} secrets)", self.config_maps.len(), self.secrets.len())
+        let (maps, secrets, tokens) = (self.config_maps.len(), self.secrets.len(), self.tokens.len());
+        write!(formatter, "Bundle({maps} config maps, {secrets} secrets, {tokens} tokens)")
     }
 }
 

@@ -36,6 +36,7 @@ fn bundle(pairs: &[(&str, &str)]) -> Bundle {
     let mut bundle = Bundle::default();
     bundle.put_config_map("cm", Some(data.clone()));
     bundle.put_secret("s", Some(data));
+    bundle.put_token(TokenNeed { audience: String::new(), seconds: 3600 }, "t0".into());
     bundle
 }
 
@@ -91,8 +92,13 @@ fn payloads_follow_items_modes_and_optional() {
         (json!({"configMap": {"name": "cm", "items": [{"key": "k", "path": "../x"}]}}), Err("leave the volume")),
         (json!({"configMap": {"name": "cm", "items": [{"key": "k", "path": "/etc/x"}]}}), Err("leave the volume")),
         (json!({"configMap": {"name": "cm", "items": [{"key": "k", "path": "a/../../x"}]}}), Err("leave the volume")),
+        (
+            json!({"projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 601}}]}}),
+            Err("failed to fetch token"),
+        ),
+        (json!({"projected": {"sources": [{"serviceAccountToken": {"path": "../t"}}]}}), Err("leave the volume")),
         (json!({"downwardAPI": downward}), Ok(vec!["d/cpu=1", "labels=app=\"web\""])),
-        (json!({"projected": projected}), Ok(vec!["k=v", "l=w", "name=p", "x/y=v"])),
+        (json!({"projected": projected}), Ok(vec!["k=v", "l=w", "name=p", "token=t0", "x/y=v"])),
     ];
     for (volume, expected) in cases {
         let pod = pod_with(volume.clone(), json!({}));
@@ -111,6 +117,30 @@ fn payloads_follow_items_modes_and_optional() {
         }
     }
     assert!(!format!("{content:?}").contains('v'.to_string().repeat(2).as_str()));
+}
+
+#[test]
+fn tokens_are_kept_from_others_where_their_reader_is_known() {
+    let token = json!({"projected": {"defaultMode": 0o644, "sources": [{"serviceAccountToken": {"path": "t"}}]}});
+    // (security of the pod, of the first container, of the second) → (mode, owner)
+    for (of_pod, first, second, expected) in [
+        (json!({}), json!({}), json!({}), (0o644, None)),
+        (json!({"fsGroup": 9}), json!({}), json!({}), (0o600, None)),
+        (json!({"runAsUser": 7}), json!({}), json!({}), (0o600, Some(7))),
+        (json!({"runAsUser": 7}), json!({"runAsUser": 8}), json!({}), (0o644, None)),
+        (json!({"runAsUser": 7}), json!({"runAsUser": 8}), json!({"runAsUser": 8}), (0o600, Some(8))),
+        (json!({}), json!({"runAsUser": 8}), json!({}), (0o644, None)),
+        (json!({}), json!({}), json!({"runAsUser": 8}), (0o644, None)),
+        (json!({}), json!({"runAsUser": 0}), json!({"runAsUser": 0}), (0o600, Some(0))),
+    ] {
+        let mut volume = token.clone();
+        volume["name"] = json!("v");
+        let pod = fixtures::pod(json!({"securityContext": of_pod, "volumes": [volume], "containers": [
+            {"name": "a", "securityContext": first}, {"name": "b", "securityContext": second}]}));
+        let volume = &crate::pod::view::spec(&pod).volumes.as_ref().unwrap()[0];
+        let files = payload(&pod, volume, &place(), &bundle(&[])).unwrap().unwrap();
+        assert_eq!((files["t"].mode, files["t"].owner), expected, "{of_pod} {first} {second}");
+    }
 }
 
 #[test]

@@ -35,8 +35,8 @@ pub(super) fn write(root: &Path, payload: &Payload, group: Option<u32>, stamp: &
         let mut written = options.write(true).create_new(true).mode(0o600).open(&target)?;
         written.write_all(&file.bytes)?;
         let mode = if group.is_some() { file.mode | ((file.mode & 0o400) >> 3) } else { file.mode };
-        if group.is_some() {
-            chown(&target, None, group)?;
+        if group.is_some() || file.owner.is_some() {
+            chown(&target, file.owner, group)?;
         }
         fs::set_permissions(&target, fs::Permissions::from_mode(mode))?;
     }

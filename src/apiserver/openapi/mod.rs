@@ -81,7 +81,7 @@ fn document(group: &str, version: &str, custom: &[Arc<Kind>]) -> Value {
     let mut others = Vec::new();
     for kind in &kinds {
         described.extend(paths::of(kind));
-        let sent = discovery::extras_of(kind).filter(|extra| matches!(extra.name, "binding" | "eviction"));
+        let sent = discovery::extras_of(kind).filter(|extra| matches!(extra.name, "binding" | "eviction" | "token"));
         others.extend(sent.map(|extra| (extra.group, extra.version, extra.kind)));
     }
     for (_, plural, kind) in REVIEWS.iter().filter(|(of, ..)| *of == group && version == "v1") {

@@ -169,6 +169,8 @@ fn register(generator: &mut SchemaGenerator, message: &str) {
         "k8s.io.api.events.v1.Event" => events::v1::Event,
         "k8s.io.api.core.v1.Binding" => core::v1::Binding,
         "k8s.io.api.policy.v1.Eviction" => policy::v1::Eviction,
+        "k8s.io.api.authentication.v1.TokenRequest" => authentication::v1::TokenRequest,
+        "k8s.io.api.authentication.v1.TokenReview" => authentication::v1::TokenReview,
         "k8s.io.api.authentication.v1.SelfSubjectReview" => authentication::v1::SelfSubjectReview,
         "k8s.io.api.authorization.v1.LocalSubjectAccessReview" => authorization::v1::LocalSubjectAccessReview,
         "k8s.io.api.authorization.v1.SelfSubjectAccessReview" => authorization::v1::SelfSubjectAccessReview,

@@ -13,11 +13,12 @@ mod roles;
 mod rows;
 mod services;
 mod streams;
+mod tokens;
 mod watching;
 mod wire;
 mod writes;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use base::Stopping;
@@ -25,7 +26,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, Request};
 use http_body_util::{BodyExt, Full};
-use identity::Caller;
+use identity::{Authority, Caller, Seal};
 use objects::{Key, Object, Status, kind};
 use rbac::PolicyKind;
 use rustls::ClientConfig;
@@ -39,6 +40,10 @@ use crate::cluster::{Cluster, Readiness};
 use crate::options::Options;
 use crate::reply::{Body, Response};
 use crate::router;
+
+/// What seals the signing keys of all test clusters.
+static SEAL: LazyLock<Arc<Seal>> =
+    LazyLock::new(|| Arc::new(Authority::generate("test").unwrap().signing_seal().unwrap()));
 
 struct TestCluster {
     agent_tls: Arc<ClientConfig>,
@@ -68,6 +73,10 @@ impl Cluster for TestCluster {
 
     fn agent_tls(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.agent_tls)
+    }
+
+    fn signing_seal(&self) -> Arc<Seal> {
+        Arc::clone(&SEAL)
     }
 
     fn extra_metrics(&self) -> String {
@@ -130,6 +139,9 @@ impl World {
         for name in ["default", "kube-system", "d"] {
             let namespace = json!({"metadata": {"name": name}});
             world.post("/api/v1/namespaces", &namespace).await.expect(201);
+            // As the leader does.
+            let account = json!({"metadata": {"name": "default"}});
+            world.post(&format!("/api/v1/namespaces/{name}/serviceaccounts"), &account).await.expect(201);
         }
         world
     }

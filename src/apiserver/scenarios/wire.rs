@@ -7,7 +7,7 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use identity::{Authority, KeyRequest, ReloadableCert, handshake, names, tls};
+use identity::{KeyRequest, ReloadableCert, handshake, names, tls};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -85,6 +85,30 @@ async fn certificates_say_who_calls() {
     assert_eq!(code, 401);
     let (code, body) = text(served.over_http1(false, request("GET", "/readyz", &Value::Null)).await).await;
     assert_eq!((code, body.as_str()), (200, "ok"));
+}
+
+#[tokio::test]
+async fn a_token_says_who_calls_where_no_certificate_does() {
+    let served = served().await;
+    let ring = super::tokens::new_ring();
+    served.world.post("/api/v1/namespaces/kube-system/secrets", &ring.secret(&SEAL).unwrap()).await.expect(201);
+    let issuing = "/api/v1/namespaces/d/serviceaccounts/default/token";
+    let (code, issued) = text(served.over_http1(true, request("POST", issuing, &json!({}))).await).await;
+    assert_eq!(code, 201, "{issued}");
+    let token = serde_json::from_str::<Value>(&issued).unwrap()["status"]["token"].as_str().unwrap().to_owned();
+    let who = |known: bool, token: String| {
+        let served = &served;
+        async move {
+            let mut asking = request("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", &json!({}));
+            asking.headers_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+            let (code, answer) = text(served.over_http1(known, asking).await).await;
+            let answer: Value = serde_json::from_str(&answer).unwrap();
+            (code, answer["status"]["userInfo"]["username"].as_str().unwrap_or("").to_owned())
+        }
+    };
+    assert_eq!(who(false, token.clone()).await, (201, "system:serviceaccount:d:default".to_owned()));
+    assert_eq!(who(true, token.clone()).await, (201, "admin".to_owned()));
+    assert_eq!(who(false, format!("{token}A")).await, (401, String::new()));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod log;
 mod portforward;
 pub mod proxy;
 mod scale;
+mod token;
 mod upgrade;
 
 use hyper::upgrade::OnUpgrade;
@@ -33,6 +34,8 @@ pub enum Subresource {
     Binding,
     /// Asks a pod to leave.
     Eviction,
+    /// Issues tokens of a service account.
+    Token,
     /// What a container wrote.
     Log,
     /// Runs a program in a container.
@@ -59,6 +62,7 @@ impl Subresource {
             "approval" if declared => Ok(Self::Approval),
             "binding" if declared => Ok(Self::Binding),
             "eviction" if declared => Ok(Self::Eviction),
+            "token" if declared => Ok(Self::Token),
             "log" if declared => Ok(Self::Log),
             "exec" if declared => Ok(Self::Exec),
             "attach" if declared => Ok(Self::Attach),
@@ -105,6 +109,7 @@ pub async fn answer(
         (Subresource::Scale, Verb::Get | Verb::Update | Verb::Patch) => scale::answer(call, target, verb, bytes).await,
         (Subresource::Binding, Verb::Create) => binding::bind(call, target, bytes).await,
         (Subresource::Eviction, Verb::Create) => eviction::evict(call, target, bytes).await,
+        (Subresource::Token, Verb::Create) => token::issue(call, target, bytes).await,
         (Subresource::Log, Verb::Get) => log::log(call, target, permit).await,
         (Subresource::Exec, Verb::Get | Verb::Create) => exec::exec(call, target, "exec", permit, upgrade).await,
         (Subresource::Attach, Verb::Get | Verb::Create) => exec::exec(call, target, "attach", permit, upgrade).await,

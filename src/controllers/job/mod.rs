@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use state::{Event, State, Stored};
 
 use crate::owners::Ownership;
-use crate::pods::{Member, from_template, pods};
+use crate::pods::{Member, from_template, pods, with_account};
 use crate::runner::{Controller, Next};
 use crate::writes::{Draft, background, kind_named, map_at};
 use crate::{Context, Error};
@@ -198,7 +198,7 @@ impl Jobs {
                 if let Some(index) = index {
                     number(&mut pod, &stored.key.name, *index);
                 }
-                match draft.create(&state, kind, pod, now) {
+                match with_account(&state, pod).and_then(|pod| draft.create(&state, kind, pod, now)) {
                     Ok(key) => names.push(key.name),
                     // As many as a quota allows are made all the same.
                     Err(error) => {
@@ -309,7 +309,7 @@ impl Controller for Jobs {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        vec![JOBS.resource(), pods()]
+        vec![JOBS.resource(), pods(), "serviceaccounts".into()]
     }
 
     fn all(&self, state: &State) -> Vec<Key> {

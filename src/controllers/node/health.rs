@@ -120,7 +120,7 @@ mod tests {
 
     fn health() -> (Health, Arc<Liveness>) {
         let liveness = Arc::new(Liveness::default());
-        let options = Options::new("", Arc::new(|_| Box::pin(async { Ok(()) })));
+        let options = Options::new("", crate::tests::seal(), Arc::new(|_| Box::pin(async { Ok(()) })));
         (Health::new(Arc::clone(&liveness), &options), liveness)
     }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use state::{Event, State, Stored};
 
 use crate::owners::Ownership;
-use crate::pods::{Member, from_template, in_namespace, pods};
+use crate::pods::{Member, from_template, in_namespace, pods, with_account};
 use crate::runner::{Controller, Next};
 use crate::writes::{Draft, background, kind_named, value_of};
 use crate::{Context, Error, conditions};
@@ -100,7 +100,7 @@ impl ReplicaSets {
             draft.require_exists(set);
             let (mut names, mut refused) = (Vec::new(), None);
             for _ in 0..left.min(BATCH) {
-                match draft.create(&state, kind, pod.clone(), now) {
+                match with_account(&state, pod.clone()).and_then(|pod| draft.create(&state, kind, pod, now)) {
                     Ok(key) => names.push(key.name),
                     // As many as a quota allows are made all the same.
                     Err(error) => {
@@ -149,7 +149,7 @@ impl Controller for ReplicaSets {
     }
 
     fn resources(&self) -> Vec<Resource> {
-        vec![REPLICA_SETS.resource(), pods(), QUOTAS.into()]
+        vec![REPLICA_SETS.resource(), pods(), QUOTAS.into(), "serviceaccounts".into()]
     }
 
     fn all(&self, state: &State) -> Vec<Key> {

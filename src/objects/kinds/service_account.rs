@@ -6,10 +6,18 @@ use serde_json::Value;
 
 use super::Declaration;
 use crate::columns::{AGE, Column, NAME};
+use crate::kind::Subresource;
 use crate::validation::{Faults, list, names, text};
 
 pub(super) static SERVICE_ACCOUNT: Declaration = Declaration {
     short_names: &["sa"],
+    subresources: &[Subresource {
+        name: "token",
+        group: "authentication.k8s.io",
+        version: "v1",
+        kind: "TokenRequest",
+        verbs: &["create"],
+    }],
     rules: Some(rules),
     columns: &[NAME, Column::text("Secrets", "How many secrets the account names.").counting("secrets"), AGE],
     ..Declaration::plain("", "v1", "ServiceAccount", "serviceaccounts")

@@ -1,5 +1,6 @@
 //! Pods, and the pod specs inside of the workloads' templates.
 
+pub(crate) mod account;
 pub(crate) mod admission;
 pub(in crate::kinds) mod affinity;
 mod container;
