@@ -168,8 +168,8 @@ pub struct GatewayArgs {
     /// Address to listen on
     #[arg(long, default_value = "127.0.0.1:7443")]
     pub listen: SocketAddr,
-    /// Kubeconfig whose certificate authority the masters must have; without it the probes trust whoever answers, and your
-    /// own client still checks
+    /// Kubeconfig whose certificate authority the masters must have, and as whose user the cluster is asked for its masters;
+    /// without it the list stays as given and the probes trust whoever answers, and your own client still checks
     #[arg(long)]
     pub kubeconfig: Option<PathBuf>,
 }

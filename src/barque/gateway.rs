@@ -1,7 +1,8 @@
 //! `barque gateway`: a local endpoint that passes connections on to a healthy master.
 
-use client::gateway::Health;
-use client::{Endpoints, Gateway, Kubeconfig};
+use client::gateway::{self, Health};
+use client::{Client, Endpoints, Gateway, Kubeconfig};
+use identity::{ReloadableCert, tls};
 use tokio::net::TcpListener;
 use tracing::{info, warn};
 
@@ -13,10 +14,17 @@ pub async fn run(args: GatewayArgs) -> Result<(), Error> {
     base::telemetry::init(base::telemetry::Format::Text, "info")?;
     let endpoints =
         Endpoints::in_order(args.masters.iter().map(|text| text.parse()).collect::<Result<Vec<_>, client::Error>>()?)?;
-    let tls = match &args.kubeconfig {
-        Some(path) => identity::tls::api_client(&Kubeconfig::load(path)?.trust, None)?,
-        None => identity::tls::unchecked_client()?,
+    let kubeconfig = args.kubeconfig.as_deref().map(Kubeconfig::load).transpose()?;
+    let probing = match &kubeconfig {
+        Some(file) => tls::api_client(&file.trust, None)?,
+        None => tls::unchecked_client()?,
     };
+    let mut options = gateway::Options::default();
+    // The cluster tells its masters to those that it knows only; without a user the list stays as given.
+    if let Some(Kubeconfig { trust, credential: Some(own), .. }) = kubeconfig {
+        let asking = tls::api_client(&trust, Some(ReloadableCert::new(own)?))?;
+        options.refresh = Some(gateway::from_cluster(Client::new(endpoints.clone(), asking)));
+    }
     let listener = TcpListener::bind(args.listen).await.map_err(|source| Error::Listen {
         what: "the gateway",
         address: args.listen,
@@ -25,7 +33,7 @@ pub async fn run(args: GatewayArgs) -> Result<(), Error> {
     info!(listen = %args.listen, masters = ?args.masters, "the gateway serves");
     let shutdown = base::Shutdown::new();
     let mut signals = base::shutdown::signals()?;
-    let gateway = Gateway::new(endpoints, tls);
+    let gateway = Gateway::with_options(endpoints, probing, options);
     let serving = base::task::spawn("gateway", gateway.clone().serve(listener, shutdown.stopping()));
     let looking = base::task::spawn("first look", report(gateway));
     signals.next().await;

@@ -7,6 +7,7 @@
 mod board;
 mod choice;
 mod probe;
+mod refresh;
 
 use crate::{Address, Endpoints};
 use base::{Backoff, Shutdown, Stopping, TaskGroup};
@@ -22,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub use board::{GatewayView, Health, MasterHealth};
+pub use refresh::from_cluster;
 
 /// Asks the cluster for its masters. `None` means that it could not be learned this time.
 pub type Refresh = Arc<dyn Fn() -> BoxFuture<'static, Option<Vec<Address>>> + Send + Sync>;
@@ -47,7 +49,7 @@ pub struct Options {
     pub connections_max: usize,
     /// The pause between two askings for the list of masters.
     pub refresh_interval: Duration,
-    /// How to ask for the list of masters; without it the list stays as given.
+    /// How to ask for the list of masters ([`from_cluster`]); without it the list stays as given.
     pub refresh: Option<Refresh>,
 }
 

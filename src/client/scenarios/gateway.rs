@@ -1,7 +1,7 @@
 //! The gateway: where connections lead, and how they end when a master does.
 
 use crate::fake::{FakeMaster, client_tls, eventually, json, server_tls, stream};
-use crate::gateway::{Gateway, Health, Options, Refresh};
+use crate::gateway::{Gateway, Health, Options, Refresh, from_cluster};
 use crate::{Address, Client, Endpoints};
 use base::Shutdown;
 use futures::FutureExt;
@@ -37,6 +37,10 @@ fn options() -> Options {
 
 async fn start(masters: &[&FakeMaster], options: Options) -> Running {
     let endpoints = Endpoints::in_order(masters.iter().map(|master| master.address.clone())).unwrap();
+    start_to(endpoints, options).await
+}
+
+async fn start_to(endpoints: Endpoints, options: Options) -> Running {
     let gateway = Gateway::with_options(endpoints.clone(), client_tls(), options);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().into();
@@ -250,6 +254,40 @@ async fn the_list_of_masters_is_refreshed() {
     let moved = || running.gateway.view().masters.iter().all(|master| master.url == two.address);
     eventually("the list is taken over", moved).await;
     running.all_ready().await;
+    assert_eq!(led_to(&running).await, "two");
+}
+
+#[tokio::test]
+async fn the_list_of_masters_is_asked_of_the_cluster() {
+    let status = Arc::new(Mutex::new(value!({"members": []})));
+    let told = status.clone();
+    let one = FakeMaster::start(move |call| {
+        Some(match call.path.as_str() {
+            "/barque/v1/status" => json(200, &told.lock().unwrap()),
+            _ => json(200, &value!({"master": "one"})),
+        })
+    })
+    .await;
+    let two = FakeMaster::ready("two").await;
+    // As `barque gateway` does it: one list, for what is passed on and for what it asks itself.
+    let endpoints = Endpoints::in_order([one.address.clone()]).unwrap();
+    let refresh = Some(from_cluster(Client::new(endpoints.clone(), client_tls())));
+    let refresh_interval = Duration::from_millis(300);
+    let running = start_to(endpoints, Options { refresh, refresh_interval, ..options() }).await;
+    let asked = || one.calls().iter().filter(|call| call.path == "/barque/v1/status").count();
+    let known = || running.endpoints.addresses();
+    eventually("the cluster is asked", || asked() >= 2).await;
+    assert_eq!(known(), std::slice::from_ref(&one.address), "a list that names nobody changes nothing");
+    // The cluster knows the first by another address, which leads nowhere from here.
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Address::from(listener.local_addr().unwrap())
+    };
+    *status.lock().unwrap() = value!({"members": [{"api": closed.to_string()}, {"api": two.address.to_string()}]});
+    let all = [closed, two.address.clone(), one.address.clone()];
+    eventually("the list is taken over, and who was given stays", || known() == all).await;
+    eventually("the new one is ready", || matches!(running.health(&two.address), Health::Ready { .. })).await;
+    one.kill().await;
     assert_eq!(led_to(&running).await, "two");
 }
 
