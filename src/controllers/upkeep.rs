@@ -220,6 +220,12 @@ mod tests {
         }
     }
 
+    /// The next proposal. Without a limit the clock would jump for ever where none comes.
+    async fn next(proposals: &mut mpsc::UnboundedReceiver<Proposal>) -> Proposal {
+        let next = tokio::time::timeout(COMPACT_EVERY * 20, proposals.recv()).await;
+        next.expect("a compaction is due").expect("the duties run")
+    }
+
     #[tokio::test(start_paused = true)]
     async fn history_is_forgotten_once_it_is_old_enough() {
         let leader = Leader::new();
@@ -228,7 +234,7 @@ mod tests {
             leader.config_map(name, age);
         }
         let (running, mut proposals) = leader.start(|_| {});
-        assert_eq!(proposals.recv().await.unwrap().0, Revision(2), "what is older than five minutes");
+        assert_eq!(next(&mut proposals).await.0, Revision(2), "what is older than five minutes");
         leader.rest().await;
         assert!(proposals.try_recv().is_err(), "nothing more is old enough");
         assert_eq!(leader.store.current().compacted(), Revision(2));
@@ -245,7 +251,7 @@ mod tests {
         // Two that fail in a row: each round tries anew.
         *leader.failures.lock().unwrap() = vec![store::Error::Unknown("lost".into()); 2];
         let (running, mut proposals) = leader.start(|options| options.history.events_max = 2);
-        let first = proposals.recv().await.unwrap();
+        let first = next(&mut proposals).await;
         // What the controllers write at their start is history too.
         leader.rest().await;
         let mut all = vec![first];
@@ -259,13 +265,13 @@ mod tests {
         leader.rest().await;
         assert!(proposals.try_recv().is_err(), "two are not too many");
         leader.config_map("e", Duration::ZERO);
-        assert_eq!(proposals.recv().await, Some((Revision(quiet.0 - 1), Revision(quiet.0 + 1))));
+        assert_eq!(next(&mut proposals).await, (Revision(quiet.0 - 1), Revision(quiet.0 + 1)));
 
         leader.direct.lead(2);
         // Wants to be given its service account, which shows whoever tries that the tenure is over.
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n", "uid": "n"}});
         leader.write(Duration::ZERO, &namespace);
-        running.await.unwrap();
+        tokio::time::timeout(COMPACT_EVERY * 20, running).await.expect("it ends by itself").unwrap();
         let end = leader.store.current().compacted();
         leader.config_map("f", Duration::ZERO);
         leader.rest().await;
