@@ -136,7 +136,7 @@ pub async fn answer(api: Arc<Api>, from: SocketAddr, caller: Caller, request: Re
     let code = response.status().as_u16();
     let elapsed = started.elapsed();
     let (user, verb, impersonated) = (&seen.user, seen.verb, &seen.impersonated);
-    debug!(user, impersonated, verb, %method, %path, code, ms = elapsed.as_millis() as u64, "answered");
+    debug!(%user, impersonated, verb, %method, %path, code, ms = elapsed.as_millis() as u64, "answered");
     let request = metrics::Request { verb: seen.verb, resource: seen.resource, code };
     api.metrics.answered(request, elapsed.as_secs_f64());
     response

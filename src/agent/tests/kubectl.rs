@@ -174,7 +174,10 @@ impl World {
     /// A pod with a container that listens on port 7 and one that repeats its input, running.
     async fn pod(&self) {
         self.create(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}})).await;
-        self.create(&json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}})).await;
+        // There is no leader here whose duties would make keys for tokens.
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"},
+            "automountServiceAccountToken": false});
+        self.create(&account).await;
         let container = |name: &str, command: &[&str]| json!({"name": name, "image": "web:1", "command": command, "imagePullPolicy": "IfNotPresent", "stdin": true});
         let containers =
             [container("port", &["listen", "7"]), container("parrot", &["cat"]), container("web", &["web", "80"])];

@@ -135,6 +135,7 @@ async fn only_what_makes_the_upgrade_reaches_the_agent_and_comes_back() {
         for (name, value) in [
             ("authorization", "Bearer secret"),
             ("impersonate-user", "root"),
+            ("impersonate-group", "system:masters"),
             ("x-remote-user", "root"),
             ("x-forwarded-for", "10.0.0.1"),
             ("cookie", "secret"),
@@ -203,9 +204,13 @@ fn proxied(method: &str, path: &str) -> Request<Full<Bytes>> {
 async fn requests_are_proxied_to_pods_and_redirects_left_to_the_client() {
     let (served, heads) = with_agent().await;
     let mut request = proxied("DELETE", "plain:8080/proxy/a//b?x=%2e&y");
-    for (name, value) in
-        [("authorization", "Bearer secret"), ("impersonate-user", "root"), ("connection", "x-own"), ("x-own", "root")]
-    {
+    for (name, value) in [
+        ("authorization", "Bearer secret"),
+        ("impersonate-user", "root"),
+        ("impersonate-group", "system:masters"),
+        ("connection", "x-own"),
+        ("x-own", "root"),
+    ] {
         request.headers_mut().append(name, HeaderValue::from_static(value));
     }
     let answer = served.over_http1(true, request).await;

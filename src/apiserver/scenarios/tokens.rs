@@ -18,7 +18,7 @@ const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
 
 /// A world with signing keys, and the keys.
 async fn keyed() -> (World, KeyRing) {
-    let (world, ring) = (World::new().await, new_ring());
+    let (world, ring) = (World::governed().await, new_ring());
     world.post(SECRETS, &ring.secret(&SEAL).unwrap()).await.expect(201);
     (world, ring)
 }

@@ -90,6 +90,7 @@ async fn certificates_say_who_calls() {
 #[tokio::test]
 async fn a_token_says_who_calls_where_no_certificate_does() {
     let served = served().await;
+    served.world.govern();
     let ring = super::tokens::new_ring();
     served.world.post("/api/v1/namespaces/kube-system/secrets", &ring.secret(&SEAL).unwrap()).await.expect(201);
     let issuing = "/api/v1/namespaces/d/serviceaccounts/default/token";

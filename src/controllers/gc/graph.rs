@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use objects::{Face, Key};
+use objects::{Face, Key, Resource};
 use state::{Event, EventKind, State, Stored};
 
 /// The index. Holds keys only, so that it can never disagree with the state about content.
@@ -48,6 +48,26 @@ impl Graph {
             self.dependents.entry(owner.uid.clone()).or_default().insert(key.clone());
         }
     }
+}
+
+/// The dependents as the state alone has them: slower than by the index, and never behind the state. An owner in a namespace
+/// has its dependents there.
+pub(super) fn scanned<'a>(
+    resources: impl Iterator<Item = Resource>,
+    state: &'a State,
+    namespace: &str,
+    uid: &str,
+) -> Vec<&'a Arc<Stored>> {
+    let named = |stored: &&Arc<Stored>| stored.face().owners.iter().any(|owner| &*owner.uid == uid);
+    let mut found = Vec::new();
+    for resource in resources {
+        if namespace.is_empty() {
+            found.extend(state.list(&resource).filter(named));
+        } else {
+            found.extend(state.list_in(&resource, namespace).filter(named));
+        }
+    }
+    found
 }
 
 /// The dependents that still exist and still name the owner, with their faces.

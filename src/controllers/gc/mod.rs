@@ -40,12 +40,22 @@ impl Collector {
             return Ok(Next::Rest);
         };
         let face = stored.face();
-        let dependents = graph::living(&self.graph(), &state, &face.uid);
-        let seen: Vec<Dependent> = dependents.iter().map(|one| dependent(one.face(), &face.uid)).collect();
         let customs = self.customs.of(&state);
         let look = |owner: &Owner| look(&state, &customs, &key.namespace, owner);
+        let decided = |dependents: &[&Arc<Stored>]| {
+            let seen: Vec<Dependent> = dependents.iter().map(|one| dependent(one.face(), &face.uid)).collect();
+            decide::verdict(face, look, &seen)
+        };
+        let mut dependents = graph::living(&self.graph(), &state, &face.uid);
+        let mut verdict = decided(&dependents);
+        // The index follows events, and may lack what this state has already. That no dependent is left has to be certain.
+        if matches!(verdict, Verdict::Finish(_) | Verdict::Orphan) {
+            let resources = self.resources().into_iter().chain(customs.iter().map(|one| one.resource.clone()));
+            dependents = graph::scanned(resources, &state, &key.namespace, &face.uid);
+            verdict = decided(&dependents);
+        }
         let mut draft = Draft::new();
-        match decide::verdict(face, look, &seen) {
+        match verdict {
             Verdict::Leave => return Ok(Next::Rest),
             Verdict::Drop(uids) => {
                 let uids: Vec<&str> = uids.iter().map(|uid| &**uid).collect();
@@ -206,4 +216,46 @@ fn finish(draft: &mut Draft, stored: &Arc<Stored>, finalizer: &str) -> Result<()
         }
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use base::Stopping;
+    use state::Change;
+    use store::Duty;
+    use store::testing::Direct;
+
+    use super::*;
+    use crate::Options;
+
+    /// The watch that feeds the index is behind: a dependent that the state has already must hold its owner all the same.
+    #[tokio::test]
+    async fn an_owner_waits_for_dependents_that_the_index_does_not_know_yet() {
+        let (store, direct) = Direct::start();
+        let duty = Duty::new(store.clone(), direct.lead(1));
+        let recorder = events::recorder(duty.clone(), Stopping::never());
+        let options = Options::new("PEM", crate::tests::seal(), Arc::new(|_| Box::pin(async { Ok(()) })));
+        let collector = Collector::new(Context { duty, recorder, options: Arc::new(options) });
+        let kind = kind::by_kind("v1", "ConfigMap").unwrap();
+        let put = |name: &str, metadata: Value| {
+            let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+            object["metadata"]["name"] = json!(name);
+            object["metadata"]["namespace"] = json!("d");
+            object["metadata"]["uid"] = json!(name);
+            let key = Key::new("configmaps", "d", name);
+            let object = Arc::new(objects::Object::new(kind, &object).unwrap());
+            direct.write(vec![Change::Put { key: key.clone(), object }]);
+            key
+        };
+        let owner = put("owner", json!({"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [FOREGROUND]}));
+        let reference = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": "owner",
+            "blockOwnerDeletion": true});
+        let dependent = put("dependent", json!({"ownerReferences": [reference]}));
+        collector.bring(&owner).await.unwrap();
+        let finalizers = |key: &Key| store.current().get(key).map(|stored| stored.face().finalizers.len());
+        assert_eq!(finalizers(&owner), Some(1), "it waits");
+        direct.write(vec![Change::Delete { key: dependent }]);
+        collector.bring(&owner).await.unwrap();
+        assert!(finalizers(&owner).is_none_or(|count| count == 0), "nothing holds it any longer");
+    }
 }
