@@ -2,7 +2,7 @@
 //! of fields.
 //!
 //! One object of this trait stands for one version of a definition. The generic path asks it at the few places at which it
-//! asks [`Declaration`](crate::kinds::Declaration) and [`fields`](crate::fields) otherwise; nothing here is async or has a
+//! asks `kinds::Declaration` and [`fields`](crate::fields) otherwise; nothing here is async or has a
 //! clock.
 
 use jiff::Timestamp;
