@@ -339,7 +339,7 @@ async fn others_can_check_tokens() {
 
 #[tokio::test]
 async fn bootstrap_tokens_authenticate_and_no_more() {
-    let world = World::new().await;
+    let world = World::governed().await;
     let secret = |kind: &str, extra: &str| {
         json!({"metadata": {"name": "bootstrap-token-abcdef"}, "type": kind, "data": {
             "token-id": STANDARD.encode("abcdef"), "token-secret": STANDARD.encode("0123456789abcdef"),
