@@ -12,7 +12,7 @@ const BIG: usize = 44;
 const BIG_BYTES: usize = 512 << 10;
 const STATE_BYTES: u64 = (BIG * BIG_BYTES) as u64;
 /// Entries between two snapshots: small enough that the log is purged, large enough that writers do not outrun a stream.
-const EVERY: u64 = 200;
+const EVERY: u64 = 800;
 /// Writes that show that a writer gets on, and does not only finish what it had begun.
 const SOME_WRITES: usize = 20;
 
