@@ -49,6 +49,8 @@ with_each_client! {
     deployments_roll
     nodes_are_cordoned_and_drained
     roles_decide_and_say_what_they_allow
+    custom_resources_live_on_every_master
+    quotas_hold_and_what_nothing_acts_upon_is_said
 }
 
 /// Runs kubectl and returns what it printed.
@@ -286,6 +288,81 @@ fn roles_decide_and_say_what_they_allow(cluster: Cluster) {
     let reconciled = "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: reader, namespace: shop}\n\
                       rules: [{apiGroups: [\"\"], resources: [services], verbs: [get]}]\n";
     has(&with_input(&cluster, "auth reconcile -f -", reconciled).expect("kubectl did it"), &["reconciled"]);
+}
+
+const SHIPS: &str = r#"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: ships.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: ships, singular: ship, kind: Ship, shortNames: [sh]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources:
+      status: {}
+      scale: {specReplicasPath: .spec.replicas, statusReplicasPath: .status.replicas}
+    additionalPrinterColumns: [{name: Masts, type: integer, jsonPath: .spec.masts}]
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            x-kubernetes-validations: [{rule: "self.masts >= 3", message: "three masts or more"}]
+            properties: {masts: {type: integer, default: 3}, replicas: {type: integer, default: 1}}
+          status: {type: object, properties: {replicas: {type: integer}}}
+"#;
+
+fn ship(name: &str, spec: &str) -> String {
+    format!("apiVersion: example.com/v1\nkind: Ship\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n")
+}
+
+fn custom_resources_live_on_every_master(cluster: Cluster) {
+    with_input(&cluster, "apply -f -", SHIPS).expect("kubectl did it");
+    ok(&cluster, "wait --for=condition=Established crd/ships.example.com --timeout=30s");
+    for master in cluster.masters().expect("the masters") {
+        let context = format!("--context {}", master.name);
+        let name = format!("of-{}", master.name);
+        let made = with_input(&cluster, &format!("{context} apply -f -"), &ship(&name, "replicas: 1"));
+        has(&made.expect("kubectl did it"), &["created"]);
+        has(&ok(&cluster, &format!("{context} get sh {name}")), &["MASTS", "3"]);
+        ok(&cluster, &format!("{context} scale ship {name} --replicas=2"));
+        has(&ok(&cluster, &format!("{context} explain ship.spec.masts")), &["FIELD: masts <integer>"]);
+        let brig = with_input(&cluster, &format!("{context} apply -f -"), &ship("brig", "masts: 2"));
+        has(&brig.expect_err("a rule"), &["three masts or more"]);
+        let typo = with_input(&cluster, &format!("{context} create -f -"), &ship("typo", "mast: 3"));
+        has(&typo.expect_err("a field that is not there"), &["unknown field \"spec.mast\""]);
+    }
+    assert_eq!(json(&cluster, "get ships")["items"].as_array().map(Vec::len), Some(3));
+    ok(&cluster, "delete crd ships.example.com --timeout=30s");
+    for master in cluster.masters().expect("the masters") {
+        let raw = format!("--context {} get --raw /apis/example.com/v1/ships", master.name);
+        has(&refused(&cluster, &raw), &["NotFound"]);
+    }
+}
+
+fn quotas_hold_and_what_nothing_acts_upon_is_said(cluster: Cluster) {
+    ok(&cluster, "create quota small --hard=pods=2");
+    ok(&cluster, "create deployment web --image=web:1 --replicas=4");
+    let made = || json(&cluster, "get pods -l app=web")["items"].as_array().map_or(0, Vec::len);
+    cluster.wait("two pods", PATIENCE, || Ok((made() == 2).then_some(()))).expect("as many as there may be");
+    let told = cluster.wait("the reason", PATIENCE, || {
+        let text = cluster.kubectl(&["describe", "rs", "-l", "app=web"])?;
+        Ok(text.contains("exceeded quota: small").then_some(text))
+    });
+    has(&told.expect("an event"), &["FailedCreate"]);
+    has(&refused(&cluster, "run one-more --image=web:1"), &["exceeded quota: small, requested: pods=1, used: pods=2"]);
+    ok(&cluster, "delete quota small");
+    ok(&cluster, "rollout status deployment web --timeout=60s");
+    let policy =
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: n}\nspec: {podSelector: {}}\n";
+    // It fails where the server warns.
+    let warned = with_input(&cluster, "create --warnings-as-errors -f -", policy).expect_err("a warning");
+    has(&warned, &["nothing acts upon them yet"]);
 }
 
 #[test]

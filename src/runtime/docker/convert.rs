@@ -251,12 +251,15 @@ fn state(state: &ContainerState) -> State {
     let code = state.exit_code.and_then(|code| i32::try_from(code).ok()).unwrap_or(-1);
     let message = state.error.clone().unwrap_or_default();
     let exited = |message| {
+        let finished = state.finished_at.as_deref().and_then(time);
+        // The engine notes a start only after the process runs, so one that ends at once may seem to have ended before.
+        let started = started.map(|started| finished.map_or(started, |finished| started.min(finished)));
         State::Exited(Exit {
             code,
             signal: Exit::signal_of(code),
             oom_killed: state.oom_killed.unwrap_or(false),
             started,
-            finished: state.finished_at.as_deref().and_then(time),
+            finished,
             message,
         })
     };
@@ -370,5 +373,10 @@ mod tests {
         let killed = state(&engine(Status::EXITED, 137, ""));
         let exit = killed.exit().unwrap();
         assert_eq!((exit.code, exit.signal, exit.finished), (137, Some(9), None));
+        let mut short = engine(Status::EXITED, 0, "");
+        short.finished_at = Some("2026-01-02T03:04:05.120Z".to_owned());
+        let short = state(&short);
+        let exit = short.exit().unwrap();
+        assert!(exit.started.is_some() && exit.started <= exit.finished, "{exit:?}");
     }
 }
