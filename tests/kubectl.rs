@@ -359,7 +359,7 @@ fn quotas_hold_and_what_nothing_acts_upon_is_said(cluster: Cluster) {
     ok(&cluster, "delete quota small");
     ok(&cluster, "rollout status deployment web --timeout=60s");
     let policy =
-        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: n}\nspec: {podSelector: {}}\n";
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: closed}\nspec: {podSelector: {}}\n";
     // It fails where the server warns.
     let warned = with_input(&cluster, "create --warnings-as-errors -f -", policy).expect_err("a warning");
     has(&warned, &["nothing acts upon them yet"]);
